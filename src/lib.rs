@@ -1,0 +1,3 @@
+//! crosslink carries a visitor's analytics identity from one domain to another.
+
+pub mod link;

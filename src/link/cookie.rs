@@ -1,0 +1,163 @@
+//! The identity cookie: found among a browser's cookies on the origin, written on the destination.
+
+use std::time::Duration;
+
+use cookie::{Cookie, SameSite as CookieSameSite};
+
+use super::allow_list::Entry;
+use super::domain::Domain;
+use super::identity::Identity;
+
+/// Finds a cookie in all `Cookie` fields of a request, read as one and as bytes (RFC 6265, 4.2.1, leniently): split on
+/// `;`, trimmed of space and tab, the name up to the first `=`, exact and case-sensitive.
+///
+/// Of several cookies of that name the first one with a value counts. `Some(b"")` says that all of them are empty.
+/// Bytes around it that are no UTF-8, or no cookie at all, neither hide nor break it.
+#[must_use]
+pub fn read<'a>(fields: &[&'a [u8]], name: &str) -> Option<&'a [u8]> {
+    let mut found = None;
+    for cookie in fields.iter().flat_map(|field| field.split(|byte| *byte == b';')) {
+        let cookie = trim(cookie);
+        if let Some(value) = cookie.strip_prefix(name.as_bytes()).and_then(|rest| trim_start(rest).strip_prefix(b"=")) {
+            let value = trim(value);
+            if !value.is_empty() {
+                return Some(value);
+            }
+            found = Some(value);
+        }
+    }
+    found
+}
+
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    trim_start(bytes)
+}
+
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The cookie that a landing writes: its name and attributes, ready for an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityCookie {
+    /// The cookie's name.
+    pub name: String,
+    /// The `Domain` attribute; `None` makes a host-only cookie.
+    pub domain: Option<String>,
+    /// The `Max-Age` attribute, in whole seconds.
+    pub max_age: Duration,
+    /// The `SameSite` attribute.
+    pub same_site: SameSite,
+    /// The `Secure` attribute.
+    pub secure: bool,
+}
+
+/// The `SameSite` attribute of a landing's cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// Sent on navigations from other sites too.
+    Lax,
+    /// Sent inside frames on other sites; adds `Secure` and `Partitioned`, without which browsers refuse it there.
+    None,
+}
+
+/// Where a landing's cookie is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CookieDomain {
+    /// The registrable domain, where the KISSmetrics script keeps its own cookie.
+    Site,
+    /// Only the host that set it.
+    Host,
+    /// One domain, which is the host or a parent of it.
+    Given(Domain),
+}
+
+impl CookieDomain {
+    /// The `Domain` attribute on the hosts of one destination entry; `None` for a host-only cookie, which is also
+    /// what an IP address or a host without a registrable domain gets.
+    #[must_use]
+    pub fn attribute<'a>(&'a self, entry: &'a Entry) -> Option<&'a str> {
+        match self {
+            Self::Site => entry.domain().registrable(),
+            Self::Host => None,
+            Self::Given(domain) => Some(domain.as_str()),
+        }
+    }
+}
+
+impl IdentityCookie {
+    /// The value of a `Set-Cookie` field. It is never `HttpOnly`: the page's script must read it.
+    #[must_use]
+    pub fn write(&self, identity: &Identity) -> String {
+        let max_age = cookie::time::Duration::seconds(i64::try_from(self.max_age.as_secs()).unwrap_or(i64::MAX));
+        let mut cookie = Cookie::build((self.name.as_str(), identity.escaped().to_string()))
+            .path("/")
+            .max_age(max_age)
+            .secure(self.secure)
+            .same_site(match self.same_site {
+                SameSite::Lax => CookieSameSite::Lax,
+                SameSite::None => CookieSameSite::None,
+            })
+            .build();
+        if let Some(domain) = &self.domain {
+            cookie.set_domain(domain.as_str());
+        }
+        if self.same_site == SameSite::None {
+            cookie.set_partitioned(true);
+        }
+        cookie.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wanted_cookie_is_found_among_any_neighbours() {
+        for (fields, expected) in [
+            (vec![b"km_ni=bob".as_slice()], Some(b"bob".as_slice())),
+            (vec![b"a=1; km_ni=bob; b=2"], Some(b"bob")),
+            (vec![b"a=1;km_ni=bob"], Some(b"bob")),
+            (vec![b"a=1;\t km_ni = bob \t;b"], Some(b"bob")),
+            (vec![b"a=1", b"km_ni=bob"], Some(b"bob")),
+            (vec![b"x=\xff\xfe; ; =; ;;km_ni=bob"], Some(b"bob")),
+            (vec![b"km_ni=; km_ni=bob; km_ni=eve"], Some(b"bob")),
+            (vec![b"km_ni=a=b"], Some(b"a=b")),
+            (vec![b"km_ni="], Some(b"")),
+            (vec![b"km_ni"], None),
+            (vec![b"KM_NI=bob; xkm_ni=bob; km_nix=bob"], None),
+            (vec![b"a=\"; km_ni=bob\""], Some(b"bob\"")),
+            (vec![], None),
+        ] {
+            assert_eq!(read(&fields, "km_ni"), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_written_for_scripts_to_read() {
+        let bob = Identity::from_cookie(b"bob%40bob.com").unwrap();
+        let mut cookie = IdentityCookie {
+            name: "km_ni".to_owned(),
+            domain: Some("yourshop.example".to_owned()),
+            max_age: Duration::from_secs(34_560_000),
+            same_site: SameSite::Lax,
+            secure: true,
+        };
+        assert_eq!(
+            cookie.write(&bob),
+            "km_ni=bob%40bob.com; SameSite=Lax; Secure; Path=/; Domain=yourshop.example; Max-Age=34560000"
+        );
+        cookie.secure = false;
+        cookie.domain = None;
+        assert_eq!(cookie.write(&bob), "km_ni=bob%40bob.com; SameSite=Lax; Path=/; Max-Age=34560000");
+        cookie.same_site = SameSite::None;
+        assert!(cookie.write(&bob).contains("; SameSite=None; Partitioned; Secure;"));
+    }
+}

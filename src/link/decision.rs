@@ -1,0 +1,268 @@
+//! What is asked and what is answered, as plain data: no status code, no header, no type of any HTTP library.
+
+use super::allow_list::{Destination, NotAllowed};
+use super::identity::{Class, Identity, Unusable};
+use super::pair::DomainPair;
+use super::target::BadTarget;
+
+/// The facts of one request that a decision rests on, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit<'a> {
+    /// What the request asks for.
+    pub method: Method,
+    /// The one `Host` field; `None` if there was none or more than one.
+    pub host: Option<&'a [u8]>,
+    /// The authority of an absolute-form target, which must then equal `host`.
+    pub authority: Option<&'a str>,
+    /// The path of the target, still escaped.
+    pub path: &'a str,
+    /// The query of the target, without its `?`.
+    pub query: Option<&'a str>,
+    /// The `Cookie` fields.
+    pub cookies: &'a [&'a [u8]],
+    /// The `Sec-Purpose` field, by which a browser announces a prefetch.
+    pub purpose: Option<&'a [u8]>,
+}
+
+/// The methods that matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Somebody goes there.
+    Get,
+    /// Somebody looks whether it is there, which must change nothing.
+    Head,
+    /// Anything else, which is not served.
+    Other,
+}
+
+/// What to do with a request.
+#[derive(Clone, Debug)]
+pub enum Decision<'l> {
+    /// Send the visitor to the destination.
+    HandOff(HandOff<'l>),
+    /// Take the identity out of the URL, and adopt it if it can be.
+    Land(Land<'l>),
+    /// Serve nothing.
+    Refuse(Refusal, Role),
+}
+
+/// A visitor goes from an origin to a destination.
+#[derive(Clone, Debug)]
+pub struct HandOff<'l> {
+    /// The pair that admits the destination.
+    pub pair: &'l DomainPair,
+    /// Where to; admitted by the allow-list as it stands here, decoration included.
+    pub destination: Destination,
+    /// The class of the identity that goes along, or why none does.
+    pub carried: Result<Class, NotCarried>,
+}
+
+/// A visitor arrives on a destination with an identity in the URL.
+#[derive(Clone, Debug)]
+pub struct Land<'l> {
+    /// The pair whose landing it is.
+    pub pair: &'l DomainPair,
+    /// The same URL without the identity: absolute, on the host that was asked, visible ASCII.
+    pub location: String,
+    /// What became of the identity.
+    pub outcome: Outcome,
+    /// The class of the arriving identity, if it could be read.
+    pub class: Option<Class>,
+    /// The value of a `Set-Cookie` field, if the identity is adopted.
+    pub set_cookie: Option<String>,
+}
+
+/// What became of an arriving identity; the words are those of logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Adopted by a visitor who had none here.
+    Set,
+    /// The visitor had it already; set again to renew its life.
+    Same,
+    /// Adopted in place of another.
+    Replaced,
+    /// Not adopted: the visitor has another that stays.
+    Kept,
+    /// Not adopted: unreadable, more than one, or a token that nothing here can open.
+    Invalid,
+    /// Not adopted: `HEAD` is no visit.
+    NotNavigation,
+}
+
+/// Why no identity goes along; the words are those of logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotCarried {
+    /// No identity cookie.
+    Absent,
+    /// Identity cookies, but none with a usable value.
+    Unusable,
+    /// `HEAD` is no visit.
+    NotNavigation,
+    /// The URL would be over 8,192 bytes.
+    TooLong,
+    /// The decorated URL did not read back as an allowed one.
+    Failed,
+}
+
+/// A request that is not served; the fault is the visitor's, or of whoever made the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No `Host`, two, a malformed one, one that differs from the target's, or a target that is no path.
+    BadHost,
+    /// A `Host` that is neither origin nor destination.
+    UnknownHost,
+    /// Neither a hand-off nor a landing.
+    NotFound,
+    /// A method other than `GET` and `HEAD`.
+    MethodNotAllowed,
+    /// A browser that only fetches ahead; it loads normally at the click.
+    Prefetch,
+    /// No link of that name on this origin.
+    UnknownLink,
+    /// No `to`.
+    MissingTo,
+    /// More than one `to`.
+    RepeatedTo,
+    /// A `to`, or a path behind a link, that is no plain http or https URL.
+    BadTo,
+    /// A URL that the allow-list does not admit.
+    NotAllowed,
+}
+
+/// Which side of a pair a request was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The side that visitors leave.
+    Origin,
+    /// The side where they arrive.
+    Destination,
+    /// Neither.
+    None,
+}
+
+impl Decision<'_> {
+    /// Which side of a pair the request was for.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self {
+            Self::HandOff(_) => Role::Origin,
+            Self::Land(_) => Role::Destination,
+            Self::Refuse(_, role) => *role,
+        }
+    }
+}
+
+impl Outcome {
+    /// The word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Same => "same",
+            Self::Replaced => "replaced",
+            Self::Kept => "kept",
+            Self::Invalid => "invalid",
+            Self::NotNavigation => "not_navigation",
+        }
+    }
+}
+
+impl NotCarried {
+    /// The word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Unusable => "unusable",
+            Self::NotNavigation => "not_navigation",
+            Self::TooLong => "too_long",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Refusal {
+    /// The stable code for the body, logs and metrics.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::BadHost => "bad_host",
+            Self::UnknownHost => "unknown_host",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Prefetch => "prefetch",
+            Self::UnknownLink => "unknown_link",
+            Self::MissingTo => "missing_to",
+            Self::RepeatedTo => "repeated_to",
+            Self::BadTo => "bad_to",
+            Self::NotAllowed => "not_allowed",
+        }
+    }
+}
+
+impl Role {
+    /// The word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Destination => "destination",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Sees each step of a decision while it is taken. `explain` prints them; the server watches with `()`, which costs
+/// nothing. So an explanation can't drift from what the server does: it is the same code.
+pub trait Trace {
+    /// One more step was taken.
+    fn step(&mut self, step: Step<'_>);
+}
+
+impl Trace for () {
+    fn step(&mut self, _: Step<'_>) {}
+}
+
+/// One step of a decision.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// The host is known, as one side or both.
+    Host {
+        /// The host as it was matched.
+        host: &'a str,
+        /// Whether it is an origin.
+        origin: bool,
+        /// Whether it is a destination with a landing.
+        landing: bool,
+    },
+    /// The path asks for a named link.
+    Link(&'a str),
+    /// The value of `to`, as it came.
+    To(&'a str),
+    /// The URL that the visitor asks for, as a browser reads it.
+    Target(&'a str),
+    /// There is no such URL.
+    BadTarget(BadTarget),
+    /// The allow-list admits it.
+    Admitted(&'a DomainPair),
+    /// The allow-list does not admit it.
+    NotAllowed(NotAllowed),
+    /// The landing of this pair answers.
+    Landing(&'a DomainPair),
+    /// A cookie that was looked for is not there.
+    CookieAbsent(&'a str),
+    /// A cookie is there, but can't be used.
+    CookieUnusable(&'a str, Unusable),
+    /// A cookie gave the identity.
+    CookieTaken(&'a str, &'a Identity),
+    /// A cookie that was not needed any more.
+    CookieNotNeeded(&'a str),
+    /// The identity in the URL.
+    Arrived(&'a Identity),
+    /// The identity in the URL can't be used.
+    ArrivedUnusable(Unusable),
+    /// More than one identity in the URL.
+    ArrivedSeveral,
+    /// A token in the URL, which nothing here can open.
+    ArrivedToken,
+}

@@ -1,0 +1,240 @@
+//! A host name as everything here compares it, and the `Host` of a request.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use url::Host;
+
+/// A normalised host: lower-case A-labels, or an IP address as the URL Standard writes it (`[::1]`).
+///
+/// Two hosts are the same exactly when their `Domain`s are equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Domain {
+    text: String,
+    is_ip: bool,
+}
+
+/// Why a text is no [`Domain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadDomain {
+    /// The host ends in a dot: `shop.example.` is another cookie jar than `shop.example`.
+    TrailingDot,
+    /// The WHATWG host parser refuses it, or it could not stand in the domain name system.
+    Malformed,
+}
+
+impl Domain {
+    /// Reads a host without scheme and port: `www.shop.example`, `bücher.example`, `192.0.2.1` or `[2001:db8::1]`.
+    ///
+    /// Non-ASCII names become A-labels as browsers make them (WHATWG URL, "host parsing").
+    ///
+    /// # Errors
+    /// [`BadDomain`] if no browser would go to that host, or it ends in a dot.
+    pub fn parse(text: &str) -> Result<Self, BadDomain> {
+        // The URL Standard decodes `%2e` in hosts; whoever writes one in a configuration did not mean it.
+        if text.contains('%') {
+            return Err(BadDomain::Malformed);
+        }
+        let host = Host::parse(text).map_err(|_| BadDomain::Malformed)?;
+        let is_ip = !matches!(host, Host::Domain(_));
+        let text = host.to_string();
+        if text.ends_with('.') {
+            return Err(BadDomain::TrailingDot);
+        }
+        if !is_ip && !is_host_name(&text) {
+            return Err(BadDomain::Malformed);
+        }
+        Ok(Self { text, is_ip })
+    }
+
+    /// The normalised text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether this is an IP address, which has no parent and no registrable domain.
+    #[must_use]
+    pub fn is_ip(&self) -> bool {
+        self.is_ip
+    }
+
+    /// The registrable domain by the public suffix list (private section included, as browsers use it for cookies):
+    /// `yoursite.com` for `www.yoursite.com`; `None` for an IP address and for a public suffix itself.
+    #[must_use]
+    pub fn registrable(&self) -> Option<&str> {
+        if self.is_ip {
+            return None;
+        }
+        psl::domain_str(&self.text)
+    }
+
+    /// Whether it is a public suffix such as `com`, `co.uk` or `github.io`, under which strangers have their names.
+    #[must_use]
+    pub fn is_public_suffix(&self) -> bool {
+        !self.is_ip && psl::suffix_str(&self.text) == Some(self.text.as_str())
+    }
+
+    /// Whether names directly under it are public suffixes, as under `compute.amazonaws.com` (the list says `*.`).
+    #[must_use]
+    pub fn holds_public_suffixes(&self) -> bool {
+        let below = format!("x.{}", self.text);
+        !self.is_ip && psl::suffix_str(&below) == Some(below.as_str())
+    }
+
+    /// Whether it equals `parent` or lies below it, at a label boundary.
+    #[must_use]
+    pub fn is_within(&self, parent: &Domain) -> bool {
+        self == parent || (!self.is_ip && parents(&self.text).any(|above| above == parent.text))
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The names above a host, nearest first: `b.c` and `c` for `a.b.c`.
+pub(super) fn parents(host: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(host), |name| name.split_once('.').map(|(_, above)| above)).skip(1)
+}
+
+/// Whether it is made of labels that are not empty, of letters, digits, `-` and `_`: what stands in the domain name
+/// system, while the URL Standard would take `a!b..c` too.
+pub(super) fn is_host_name(host: &str) -> bool {
+    let is_label_byte = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_label_byte))
+}
+
+/// The value of a `Host` field or of an absolute-form target's authority, split and lower-cased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort<'a> {
+    /// The host in lower case; an IPv6 address in brackets and in its canonical form.
+    pub host: Cow<'a, str>,
+    /// The port, if one is written.
+    pub port: Option<u16>,
+}
+
+impl<'a> HostPort<'a> {
+    /// Reads `uri-host [ ":" port ]` (RFC 9110, 7.2); `None` if the text is not of that form.
+    ///
+    /// A host that ends in a dot is well-formed here and simply matches nothing.
+    #[must_use]
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (address, port) = rest.split_once(']')?;
+            (Cow::Owned(Host::<&str>::Ipv6(address.parse().ok()?).to_string()), port)
+        } else {
+            let end = text.find(':').unwrap_or(text.len());
+            let (host, port) = text.split_at_checked(end)?;
+            if host.is_empty() || !host.bytes().all(is_reg_name) {
+                return None;
+            }
+            (lower_case(host), port)
+        };
+        let port = match port.strip_prefix(':') {
+            None if !port.is_empty() => return None,
+            // An empty port is allowed and means the default one (RFC 3986, 3.2.3).
+            None | Some("") => None,
+            // `u16::parse` would also take a plus sign.
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
+            Some(_) => return None,
+        };
+        Some(Self { host, port })
+    }
+}
+
+fn lower_case(host: &str) -> Cow<'_, str> {
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}
+
+/// The bytes of `reg-name` (RFC 3986, 3.2.2), percent signs included.
+fn is_reg_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_is_what_a_browser_would_connect_to() {
+        for (text, expected) in [
+            ("WWW.YourSite.com", "www.yoursite.com"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("0x7f.1", "127.0.0.1"),
+            ("[::1]", "[::1]"),
+            ("shop_1.example", "shop_1.example"),
+        ] {
+            assert_eq!(Domain::parse(text).unwrap().as_str(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_no_domain() {
+        for text in ["", "*", "a b", "a/b", "user@host", "a..b", ".a", "%65vil.example", "host:80", "::1"] {
+            assert_eq!(Domain::parse(text), Err(BadDomain::Malformed), "{text}");
+        }
+        for text in ["shop.example.", "shop。example。"] {
+            assert_eq!(Domain::parse(text), Err(BadDomain::TrailingDot), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_registrable_domain_comes_from_the_public_suffix_list() {
+        for (text, expected) in [
+            ("yoursite.3rd-party-checkout.com", Some("3rd-party-checkout.com")),
+            ("shop.co.uk", Some("shop.co.uk")),
+            ("me.github.io", Some("me.github.io")),
+            ("github.io", None),
+            ("localhost", None),
+            ("192.0.2.1", None),
+        ] {
+            assert_eq!(Domain::parse(text).unwrap().registrable(), expected, "{text}");
+        }
+        assert!(Domain::parse("co.uk").unwrap().is_public_suffix());
+        assert!(Domain::parse("compute.amazonaws.com").unwrap().holds_public_suffixes());
+        assert!(!Domain::parse("shop.example").unwrap().holds_public_suffixes());
+    }
+
+    #[test]
+    fn within_means_at_a_label_boundary() {
+        let parent = Domain::parse("ok.example").unwrap();
+        for (host, expected) in
+            [("ok.example", true), ("a.b.ok.example", true), ("notok.example", false), ("example", false)]
+        {
+            assert_eq!(Domain::parse(host).unwrap().is_within(&parent), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_field_is_split_and_lower_cased() {
+        for (text, host, port) in [
+            ("www.yoursite.com", "www.yoursite.com", None),
+            ("WWW.yoursite.COM:0443", "www.yoursite.com", Some(443)),
+            ("www.yoursite.com:", "www.yoursite.com", None),
+            ("[0:0::1]:80", "[::1]", Some(80)),
+            ("trailing.", "trailing.", None),
+        ] {
+            let parsed = HostPort::parse(text.as_bytes()).unwrap();
+            assert_eq!((&*parsed.host, parsed.port), (host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_host_field_is_none() {
+        for text in ["", ":80", "a b", "a@b", "a/b", "a:b", "a:1:2", "a:70000", "a:+1", "[::1", "[::1]x", "[a]", "a#b"]
+        {
+            assert_eq!(HostPort::parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(HostPort::parse(b"caf\xe9.example"), None);
+        assert_eq!(HostPort::parse("bücher.example".as_bytes()), None);
+    }
+}

@@ -1,0 +1,265 @@
+//! The visitor's identity: opaque, bounded, and never shown by accident.
+
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
+
+/// One visitor's identity as the analytics script knows it, decoded.
+///
+/// Its `Debug` hides the value, so that no log line can hold it by mistake.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    value: String,
+    class: Class,
+}
+
+/// What kind of identity it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A person the site knows: an e-mail address, a user id.
+    Named,
+    /// An id that the script made up for a browser: base64 of 20 bytes.
+    Anonymous,
+}
+
+/// Why a value can't serve as an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// Nothing, or nothing but white space.
+    Empty,
+    /// More than [`MAX_CHARS`] characters.
+    TooLong,
+    /// A `%` without two hexadecimal digits behind it, on which the script itself stops.
+    BadEscape,
+    /// The decoded bytes are not UTF-8.
+    NotUtf8,
+    /// A control character.
+    Control,
+    /// A word such as `null` or `guest`, under which all visitors would become one.
+    Placeholder,
+}
+
+impl Identity {
+    /// Reads a cookie's value: percent-decoded once, `+` is a plus, as `decodeURIComponent` reads it.
+    ///
+    /// # Errors
+    /// [`Unusable`] by the rules of the crate's README, "Which identity".
+    pub fn from_cookie(raw: &[u8]) -> Result<Self, Unusable> {
+        if !has_whole_escapes(raw) {
+            return Err(Unusable::BadEscape);
+        }
+        let value = percent_decode(raw).decode_utf8().map_err(|_| Unusable::NotUtf8)?;
+        Self::new(value.into_owned())
+    }
+
+    /// Reads a query's value as the script reads it: like a cookie's, but `+` is a space.
+    ///
+    /// # Errors
+    /// As [`Identity::from_cookie`].
+    pub fn from_query(raw: &str) -> Result<Self, Unusable> {
+        if raw.contains('+') {
+            return Self::from_cookie(raw.replace('+', " ").as_bytes());
+        }
+        Self::from_cookie(raw.as_bytes())
+    }
+
+    fn new(value: String) -> Result<Self, Unusable> {
+        if value.chars().count() > MAX_CHARS {
+            return Err(Unusable::TooLong);
+        }
+        if value.chars().any(char::is_control) {
+            return Err(Unusable::Control);
+        }
+        if value.trim().is_empty() {
+            return Err(Unusable::Empty);
+        }
+        if is_placeholder(&value) {
+            return Err(Unusable::Placeholder);
+        }
+        let class = if is_anonymous_shape(value.as_bytes()) { Class::Anonymous } else { Class::Named };
+        Ok(Self { value, class })
+    }
+
+    /// Whether it names a person or only a browser.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// The value escaped for a URL or a cookie: ASCII letters, digits and `- _ . ! ~ * ( )` stand for themselves,
+    /// every other byte is `%XX`. That is JavaScript's `encodeURIComponent` without the apostrophe, which the URL
+    /// Standard's serialiser would escape anyway.
+    #[must_use]
+    pub fn escaped(&self) -> impl fmt::Display + '_ {
+        utf8_percent_encode(&self.value, ESCAPED)
+    }
+
+    /// The value itself, for whoever shows it to its owner on purpose.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.value
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.class.as_str())
+    }
+}
+
+impl Class {
+    /// The word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Named => "named",
+            Self::Anonymous => "anonymous",
+        }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "it is empty",
+            Self::TooLong => "it is over 255 characters",
+            Self::BadEscape => "it has a `%` without two hexadecimal digits",
+            Self::NotUtf8 => "its bytes are not UTF-8",
+            Self::Control => "it has a control character",
+            Self::Placeholder => "it is a word that all visitors would share, such as `null` or `guest`",
+        })
+    }
+}
+
+/// Whether each `%` is followed by two hexadecimal digits.
+fn has_whole_escapes(raw: &[u8]) -> bool {
+    let mut parts = raw.split(|byte| *byte == b'%');
+    parts.next();
+    parts.all(|part| matches!(part, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
+}
+
+fn is_placeholder(value: &str) -> bool {
+    let bare = value.trim();
+    let unquoted = ['"', '\''].iter().find_map(|quote| bare.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(bare);
+    let is_one_of = |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    is_one_of(unquoted, QUOTED_PLACEHOLDERS) || is_one_of(bare, PLACEHOLDERS)
+}
+
+/// Base64 of 20 bytes: 27 characters, the last of which carries 4 bits and two zeros, and an optional `=`.
+fn is_anonymous_shape(value: &[u8]) -> bool {
+    let digits = value.strip_suffix(b"=").unwrap_or(value);
+    let [body @ .., last] = digits else { return false };
+    body.len() == 26 && body.iter().all(|b| is_base64(*b)) && b"AEIMQUYcgkosw048".contains(last)
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/'
+}
+
+/// The most characters of a KISSmetrics person (its tracking API, `_p`).
+pub const MAX_CHARS: usize = 255;
+
+/// These clear the visitor's identity in the KISSmetrics script, in either kind of quotes or none; so do empty quotes.
+const QUOTED_PLACEHOLDERS: &[&str] = &["", "null", "nil"];
+
+/// What templates write when nobody is logged in.
+const PLACEHOLDERS: &[&str] = &["anonymous", "guest", "visitor", "undefined", "[object Object]"];
+
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'(')
+    .remove(b')');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cookie(raw: &str) -> Result<String, Unusable> {
+        Identity::from_cookie(raw.as_bytes()).map(|identity| identity.value)
+    }
+
+    #[test]
+    fn a_cookie_is_decoded_once_and_keeps_its_plus() {
+        for (raw, expected) in [
+            ("bob%40bob.com", "bob@bob.com"),
+            ("bob@bob.com", "bob@bob.com"),
+            ("a+b", "a+b"),
+            ("a%2Bb", "a+b"),
+            ("a%2540b", "a%40b"),
+            ("%C3%A9", "é"),
+            ("\"quoted\"", "\"quoted\""),
+            ("nullable", "nullable"),
+            ("Guests", "Guests"),
+        ] {
+            assert_eq!(cookie(raw).as_deref(), Ok(expected), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_query_value_reads_plus_as_space() {
+        assert_eq!(Identity::from_query("a+b%2Bc").unwrap().reveal(), "a b+c");
+    }
+
+    #[test]
+    fn unusable_values_say_why() {
+        for (raw, expected) in [
+            ("", Unusable::Empty),
+            ("%20", Unusable::Empty),
+            ("%", Unusable::BadEscape),
+            ("a%4", Unusable::BadEscape),
+            ("%zz", Unusable::BadEscape),
+            ("%C3", Unusable::NotUtf8),
+            ("a%00b", Unusable::Control),
+            ("a%0d%0ab", Unusable::Control),
+            ("%7f", Unusable::Control),
+            ("%C2%85", Unusable::Control),
+            ("null", Unusable::Placeholder),
+            ("NULL", Unusable::Placeholder),
+            ("%22nil%22", Unusable::Placeholder),
+            ("'null'", Unusable::Placeholder),
+            ("''", Unusable::Placeholder),
+            ("\"\"", Unusable::Placeholder),
+            ("Anonymous", Unusable::Placeholder),
+            ("guest", Unusable::Placeholder),
+            ("VISITOR", Unusable::Placeholder),
+            ("undefined", Unusable::Placeholder),
+            ("[object%20object]", Unusable::Placeholder),
+        ] {
+            assert_eq!(cookie(raw), Err(expected), "{raw}");
+        }
+        assert!(cookie(&"é".repeat(255)).is_ok());
+        assert_eq!(cookie(&"a".repeat(256)), Err(Unusable::TooLong));
+    }
+
+    #[test]
+    fn the_shape_tells_the_class() {
+        for (raw, expected) in [
+            ("fTTEiDDx9uNZXWYzrFM8hVkBqQY=", Class::Anonymous),
+            ("fTTEiDDx9uNZXWYzrFM8hVkBqQY", Class::Anonymous),
+            ("fTTEi+Dx9uNZ/WYzrFM8hVkBqQY%3D", Class::Anonymous),
+            ("fTTEiDDx9uNZXWYzrFM8hVkBqQZ=", Class::Named), // 20 bytes never end in that digit
+            ("fTTEiDDx9uNZXWYzrFM8hVkBqQY==", Class::Named),
+            ("fTTEiDDx9uNZXWYzrFM8hVkBqQYY=", Class::Named),
+            ("bob%40bob.com", Class::Named),
+        ] {
+            assert_eq!(Identity::from_cookie(raw.as_bytes()).unwrap().class(), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn debug_hides_the_value() {
+        let identity = Identity::from_cookie(b"bob%40bob.com").unwrap();
+        assert_eq!(format!("{identity:?}"), "Identity(named)");
+    }
+
+    #[test]
+    fn escaping_spares_only_the_unreserved() {
+        let identity = Identity::from_cookie("a-_.!~*()'+/= é".as_bytes()).unwrap();
+        assert_eq!(identity.escaped().to_string(), "a-_.!~*()%27%2B%2F%3D%20%C3%A9");
+    }
+}

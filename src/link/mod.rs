@@ -1,0 +1,35 @@
+//! The core: from the facts of a request to what to do with it, as pure functions.
+//!
+//! Nothing here does I/O, reads a clock or knows an HTTP library. The way in is [`Linker::decide`]; on its way it asks
+//! the allow-list, the identity, the cookie and the decoration, each in a file of its own.
+
+mod allow_list;
+mod cookie;
+mod decision;
+mod decoration;
+mod domain;
+mod identity;
+mod linker;
+mod pair;
+mod query;
+mod target;
+
+pub use allow_list::{AllowList, BadEntry, Destination, Entry, NotAllowed, Scheme};
+pub use cookie::{CookieDomain, IdentityCookie, SameSite};
+pub use decision::{Decision, HandOff, Land, Method, NotCarried, Outcome, Refusal, Role, Step, Trace, Visit};
+pub use decoration::{Arrived, BadParameter, Parameter, Undecorated, decorate, undecorate};
+pub use domain::{BadDomain, Domain, HostPort};
+pub use identity::{Class, Identity, MAX_CHARS, Unusable};
+pub use linker::Linker;
+pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin};
+pub use target::{BadTarget, parse_decoded};
+
+/// The query parameter that holds the destination of a hand-off without a link.
+const TO: &str = "to";
+
+/// Whether a text is a name of 1 to 64 of `A-Z a-z 0-9 . _ -`, as links and parameters have.
+#[must_use]
+pub fn is_plain_name(name: &str) -> bool {
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(is_name_byte)
+}

@@ -1,0 +1,81 @@
+//! One pair of the configuration: where visitors come from, where they may go, and how their identity travels.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::allow_list::{Entry, Scheme};
+use super::cookie::{CookieDomain, IdentityCookie, SameSite};
+use super::decoration::Parameter;
+use super::domain::Domain;
+
+/// One checked entry of `pairs`.
+#[derive(Clone, Debug)]
+pub struct DomainPair {
+    /// The name in logs and metrics.
+    pub name: String,
+    /// The hosts whose visitors it serves.
+    pub origins: Vec<Origin>,
+    /// Where they may be sent.
+    pub destinations: Vec<Entry>,
+    /// The named links of its origins, each admitted by its `destinations`.
+    pub links: Vec<(String, Url)>,
+    /// The query parameter that carries the identity.
+    pub parameter: Parameter,
+    /// The cookies that hold an identity, the most telling first.
+    pub cookies: Vec<String>,
+    /// What to do on the destination; `None` where crosslink does not answer there.
+    pub landing: Option<Landing>,
+}
+
+/// A host whose visitors a pair serves: with a port, only if the request names that port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The host.
+    pub domain: Domain,
+    /// The port that a `Host` must name, if one is given.
+    pub port: Option<u16>,
+}
+
+/// How an identity is adopted on the destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Landing {
+    /// The name of the cookie that is set.
+    pub cookie: String,
+    /// Its `Domain` attribute.
+    pub domain: CookieDomain,
+    /// Its `Max-Age`.
+    pub max_age: Duration,
+    /// Its `SameSite`.
+    pub same_site: SameSite,
+    /// What wins if the visitor has another identity here.
+    pub existing: Existing,
+}
+
+/// What wins if a visitor arrives with one identity and has another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// The arriving one.
+    Replace,
+    /// A named one stays, an anonymous one gives way.
+    KeepNamed,
+    /// Whatever is there.
+    Keep,
+}
+
+impl Landing {
+    /// The cookie as it is set on the hosts of one destination.
+    #[must_use]
+    pub fn cookie_for(&self, entry: &Entry) -> IdentityCookie {
+        IdentityCookie {
+            name: self.cookie.clone(),
+            domain: self.domain.attribute(entry).map(str::to_owned),
+            max_age: self.max_age,
+            same_site: self.same_site,
+            secure: entry.scheme() == Scheme::Https,
+        }
+    }
+}
+
+/// The default life of a landing's cookie: 400 days, to which Chromium and Firefox cut every longer one.
+pub const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);

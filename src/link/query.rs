@@ -1,0 +1,66 @@
+//! The text of a query as pairs, without rewriting what nobody asked about.
+//!
+//! `application/x-www-form-urlencoded` libraries decode and encode again, which changes `%2B`, `;` and empty values on
+//! the way. Here a query stays text: pairs are found between `&`, judged by their decoded names, kept or dropped whole.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// The pairs of a query between its `&`s, empty ones included.
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = &str> {
+    query.split('&')
+}
+
+/// Whether the pair's name, percent-decoded, is `name`: `%6bmi=x` is named `kmi`.
+pub(super) fn is_named(pair: &str, name: &str) -> bool {
+    let raw = pair.split_once('=').map_or(pair, |(raw, _)| raw);
+    raw == name || (raw.contains('%') && percent_decode_str(raw).eq(name.bytes()))
+}
+
+/// The raw value of a pair: what stands behind its first `=`, or nothing.
+pub(super) fn value(pair: &str) -> &str {
+    pair.split_once('=').map_or("", |(_, value)| value)
+}
+
+/// Puts one more pair, or several, behind a query; nothing added changes nothing.
+pub(super) fn append<'a>(query: Option<&'a str>, more: &'a str) -> Option<Cow<'a, str>> {
+    match query {
+        _ if more.is_empty() => query.map(Cow::Borrowed),
+        None => Some(Cow::Borrowed(more)),
+        Some(query) => Some(Cow::Owned(format!("{query}&{more}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_after_decoding_and_exactly() {
+        for (pair, expected) in [
+            ("kmi=x", true),
+            ("kmi", true),
+            ("kmi=", true),
+            ("%6bmi=x", true),
+            ("%6B%6D%69", true),
+            ("KMI=x", false),
+            ("kmi%3Dx", false),
+            ("kmix=1", false),
+            ("%zzkmi=1", false),
+            ("=kmi", false),
+            ("", false),
+        ] {
+            assert_eq!(is_named(pair, "kmi"), expected, "{pair}");
+        }
+    }
+
+    #[test]
+    fn appending_keeps_an_empty_query() {
+        assert_eq!(append(None, "a=1").as_deref(), Some("a=1"));
+        assert_eq!(append(Some(""), "a=1").as_deref(), Some("&a=1"));
+        assert_eq!(append(Some("b"), "a=1").as_deref(), Some("b&a=1"));
+        assert_eq!(append(Some("b"), "").as_deref(), Some("b"));
+        assert_eq!(append(None, ""), None);
+    }
+}
