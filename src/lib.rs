@@ -1,3 +1,18 @@
-//! crosslink carries a visitor's analytics identity from one domain to another.
+//! crosslink carries a visitor's analytics identity from one domain to another, on the server.
+//!
+//! | module | is | knows |
+//! |---|---|---|
+//! | [`link`] | the decision: pure functions from the facts of a request to what to do with it | nothing else |
+//! | [`config`] | YAML text to checked rules, or to every mistake in it with its place | `link` |
+//! | [`http`] | sockets, limits, the answer and its line in the log | `link`, `sink` |
+//! | [`sink`] | a bounded buffer in front of an output that may block | nothing else |
+//! | [`cli`] | the commands; the only place that prints or reads the environment | all of them |
+//!
+//! The way of a request: [`http::server`] accepts it, [`http::handler`] makes a [`link::Visit`] of it,
+//! [`link::Linker::decide`] gives a [`link::Decision`], [`http::response`] writes that out.
 
+pub mod cli;
+pub mod config;
+pub mod http;
 pub mod link;
+pub mod sink;

@@ -60,7 +60,9 @@ impl Scheme {
         }
     }
 
-    fn default_port(self) -> u16 {
+    /// The port of a URL that names none.
+    #[must_use]
+    pub fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https => 443,
@@ -245,6 +247,16 @@ pub enum NotAllowed {
 }
 
 impl AllowList {
+    /// The list of these entries alone.
+    #[must_use]
+    pub fn of(entries: &[Entry]) -> Self {
+        let mut list = Self::default();
+        for entry in entries {
+            list.insert(entry.clone(), 0);
+        }
+        list
+    }
+
     /// Adds the entry of a pair, given by its place in the file.
     pub(super) fn insert(&mut self, entry: Entry, pair: usize) {
         let hosts = if entry.wildcard { &mut self.below } else { &mut self.exact };

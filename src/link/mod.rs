@@ -15,7 +15,7 @@ mod query;
 mod target;
 
 pub use allow_list::{AllowList, BadEntry, Destination, Entry, NotAllowed, Scheme};
-pub use cookie::{CookieDomain, IdentityCookie, SameSite};
+pub use cookie::{CookieDomain, IdentityCookie, SameSite, read as read_cookie};
 pub use decision::{Decision, HandOff, Land, Method, NotCarried, Outcome, Refusal, Role, Step, Trace, Visit};
 pub use decoration::{Arrived, BadParameter, Parameter, Undecorated, decorate, undecorate};
 pub use domain::{BadDomain, Domain, HostPort};

@@ -1,5 +1,6 @@
 //! One pair of the configuration: where visitors come from, where they may go, and how their identity travels.
 
+use std::fmt;
 use std::time::Duration;
 
 use url::Url;
@@ -61,6 +62,15 @@ pub enum Existing {
     KeepNamed,
     /// Whatever is there.
     Keep,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.domain),
+            None => self.domain.fmt(f),
+        }
+    }
 }
 
 impl Landing {

@@ -1,0 +1,45 @@
+//! `crosslink check`: is this file right?
+
+use std::fmt::Write;
+
+use super::{ConfigFile, Failure, Loaded, count, print};
+use crate::config::render_warnings;
+use crate::link::DomainPair;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let Loaded { path, text, config } = arguments.config.load()?;
+    let file = path.display().to_string();
+    eprint_warnings(&render_warnings(&file, &text, &config.warnings));
+    let pairs = config.linker.pairs();
+    let links = pairs.iter().map(|pair| pair.links.len()).sum();
+    let mut shown = format!("{file}: ok, {}, {}\n", count(pairs.len(), "pair"), count(links, "link"));
+    for pair in pairs {
+        show_cookie_domains(pair, &mut shown);
+    }
+    print(&shown)
+}
+
+/// Warnings go to stderr, so that the result stays one line to look for.
+fn eprint_warnings(shown: &str) {
+    // Nobody is left to be warned if stderr is closed.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), shown.as_bytes());
+}
+
+/// Says where each landing's cookie will be valid, since `site` depends on the public suffix list.
+fn show_cookie_domains(pair: &DomainPair, shown: &mut String) {
+    let Some(landing) = &pair.landing else { return };
+    for entry in &pair.destinations {
+        let scope = match landing.domain.attribute(entry) {
+            Some(domain) => format!("valid on {domain} and every host below it"),
+            None => "valid on that host alone".to_owned(),
+        };
+        // Writing to a text does not fail.
+        let _ = writeln!(shown, "  {entry}: sets the cookie {}, {scope}", landing.cookie);
+    }
+}

@@ -1,0 +1,212 @@
+//! `crosslink explain`: what would happen to this link, and why?
+//!
+//! It makes the request that a browser would send and takes it the server's own way, so it can't say anything else.
+
+use std::fmt::{Display, Write};
+
+use hyper::header::{COOKIE, HOST, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Uri, Version};
+
+use super::{ConfigFile, Failure, print};
+use crate::http::handler::with_visit;
+use crate::http::response;
+use crate::link::{Decision, DomainPair, HandOff, Land, Linker, NotCarried, Outcome, Refusal, Step, Trace};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The link as it stands on the page, or the URL on the destination
+    #[arg(value_name = "URL")]
+    url: String,
+    /// The visitor's cookies, as the browser sends them
+    #[arg(long, value_name = "'km_ni=...'")]
+    cookie: Vec<String>,
+    /// Another header of the request; `Host` replaces the URL's
+    #[arg(long, value_name = "'Name: value'")]
+    header: Vec<String>,
+    /// The method of the request
+    #[arg(long, default_value = "GET")]
+    method: Method,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let head = request(arguments)?;
+    let loaded = arguments.config.load()?;
+    let mut explanation = Explanation { text: format!("{} {}\n\n", arguments.method, arguments.url) };
+    let refused = with_visit(&head, |visit| {
+        let decision = loaded.config.linker.decide_traced(visit, &mut explanation);
+        explanation.conclude(&decision, &loaded.config.linker);
+        matches!(decision, Decision::Refuse(..))
+    });
+    print(&explanation.text)?;
+    if refused { Err(Failure::shown()) } else { Ok(()) }
+}
+
+/// The head of the request that a browser would send for the URL.
+fn request(arguments: &Arguments) -> Result<Parts, Failure> {
+    let no_url = |why: &dyn Display| {
+        Failure::usage(
+            format!("`{}` is no URL that can be asked for: {why}", arguments.url),
+            "write it in quotes and whole, such as 'https://www.yoursite.com/go/checkout'",
+        )
+    };
+    let text = arguments.url.as_str();
+    let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let uri: Uri = whole.parse().map_err(|error| no_url(&error))?;
+    let host = uri.authority().ok_or_else(|| no_url(&"it has no host"))?;
+    let target = uri.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str);
+    let mut head = Request::builder()
+        .method(&arguments.method)
+        .uri(target)
+        .version(Version::HTTP_11)
+        .body(())
+        .map_err(|error| no_url(&error))?
+        .into_parts()
+        .0;
+    let cookies = arguments.cookie.iter().map(|cookie| (COOKIE, cookie.trim()));
+    for (name, value) in cookies {
+        head.headers.append(name, header_value(value)?);
+    }
+    for header in &arguments.header {
+        let (name, value) = header.split_once(':').ok_or_else(|| no_header(header))?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| no_header(header))?;
+        head.headers.append(name, header_value(value.trim())?);
+    }
+    if !head.headers.contains_key(HOST) {
+        head.headers.insert(HOST, header_value(host.as_str())?);
+    }
+    Ok(head)
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, Failure> {
+    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| no_header(text))
+}
+
+fn no_header(text: &str) -> Failure {
+    Failure::usage(format!("`{text}` is no header"), "write 'Name: value', without control characters")
+}
+
+/// One line a step: a word for what was looked at, and what was found.
+struct Explanation {
+    text: String,
+}
+
+impl Explanation {
+    fn line(&mut self, what: &str, found: impl Display) {
+        // Writing to a text does not fail.
+        let _ = writeln!(self.text, "{what:<9} {found}");
+    }
+
+    fn conclude(&mut self, decision: &Decision<'_>, linker: &Linker) {
+        match decision {
+            Decision::HandOff(HandOff { carried: Ok(class), .. }) => {
+                self.line("class", class.as_str());
+                self.line("answer", "redirected, with the identity");
+            }
+            Decision::HandOff(HandOff { carried: Err(why), .. }) => {
+                self.line(
+                    "answer",
+                    format!("redirected without an identity ({}): {}", why.as_str(), no_identity(*why)),
+                );
+            }
+            Decision::Land(Land { outcome, class, .. }) => {
+                if let Some(class) = class {
+                    self.line("class", class.as_str());
+                }
+                self.line("answer", format!("the clean URL; {} ({})", landed(*outcome), outcome.as_str()));
+            }
+            Decision::Refuse(refusal, _) => {
+                self.line("answer", format!("refused ({}): {}", refusal.code(), advice(*refusal, linker)));
+            }
+        }
+        let response = response::of(decision);
+        let _ = writeln!(self.text, "\nHTTP/1.1 {}", response.status());
+        for (name, value) in response.headers() {
+            let _ = writeln!(self.text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        }
+    }
+}
+
+impl Trace for Explanation {
+    fn step(&mut self, step: Step<'_>) {
+        match step {
+            Step::Host { host, origin, landing } => {
+                let roles = match (origin, landing) {
+                    (true, true) => "is an origin, and a destination on which identities land",
+                    (true, false) => "is an origin",
+                    (false, true) => "is a destination on which identities land",
+                    (false, false) => "is a destination, but no pair has a `landing` for it",
+                };
+                self.line("host", format!("{host} {roles}"));
+            }
+            Step::Link(name) => self.line("link", name),
+            Step::To(to) => self.line("to", to),
+            Step::Target(url) => self.line("target", url),
+            Step::BadTarget(why) => self.line("target", format!("refused: {why}")),
+            Step::Admitted(DomainPair { name, .. }) => self.line("pair", format!("{name} admits it")),
+            Step::NotAllowed(why) => self.line("pair", format!("none admits it: {why}")),
+            Step::Landing(DomainPair { name, .. }) => self.line("pair", format!("{name} lands identities here")),
+            Step::CookieAbsent(name) => self.line("cookie", format!("{name} is not there")),
+            Step::CookieUnusable(name, why) => self.line("cookie", format!("{name} is passed over: {why}")),
+            Step::CookieTaken(name, identity) => {
+                self.line("cookie", format!("{name} is taken: {}", identity.reveal()));
+            }
+            Step::CookieNotNeeded(name) => self.line("cookie", format!("{name} is not looked at any more")),
+            Step::Arrived(identity) => self.line("arriving", identity.reveal()),
+            Step::ArrivedUnusable(why) => self.line("arriving", format!("an identity that can't be used: {why}")),
+            Step::ArrivedSeveral => self.line("arriving", "more than one identity, so none is believed"),
+            Step::ArrivedToken => self.line("arriving", "a token, which this version can't open"),
+        }
+    }
+}
+
+fn no_identity(why: NotCarried) -> &'static str {
+    match why {
+        NotCarried::Absent => "the visitor has none of the cookies",
+        NotCarried::Unusable => "no cookie has a usable value",
+        NotCarried::NotNavigation => "HEAD is no visit",
+        NotCarried::TooLong => "the URL would be over 8192 bytes",
+        NotCarried::Failed => "the URL with the identity did not read back as an allowed one",
+    }
+}
+
+fn landed(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Set => "the cookie is set, the visitor had no identity here",
+        Outcome::Same => "the cookie is set again, the visitor had this identity already",
+        Outcome::Replaced => "the cookie is set in place of another identity",
+        Outcome::Kept => "no cookie, the identity that the visitor has here stays",
+        Outcome::Invalid => "no cookie, the arriving identity can't be used",
+        Outcome::NotNavigation => "no cookie, HEAD is no visit",
+    }
+}
+
+/// What the operator can do about a refusal.
+fn advice(refusal: Refusal, linker: &Linker) -> String {
+    match refusal {
+        Refusal::BadHost => "the request must name exactly one well-formed host".to_owned(),
+        Refusal::UnknownHost => {
+            let origins = linker.pairs().iter().flat_map(|pair| &pair.origins).map(ToString::to_string);
+            let destinations = linker.pairs().iter().flat_map(|pair| &pair.destinations).map(ToString::to_string);
+            let mut known: Vec<String> = origins.chain(destinations).take(MOST_HOSTS + 1).collect();
+            if known.len() > MOST_HOSTS {
+                known.truncate(MOST_HOSTS);
+                known.push("…".to_owned());
+            }
+            format!("the file knows these hosts: {}", known.join(", "))
+        }
+        Refusal::NotFound => "the path is not under the route, and no identity lands here".to_owned(),
+        Refusal::MethodNotAllowed => "links are followed with GET or HEAD".to_owned(),
+        Refusal::Prefetch => "a browser that fetches ahead gets nothing; it loads normally at the click".to_owned(),
+        Refusal::UnknownLink => "add the name to `links` of a pair of this origin".to_owned(),
+        Refusal::MissingTo => "add `?to=` and the escaped address, or use a named link".to_owned(),
+        Refusal::RepeatedTo => "the link must have one `to`; is the address in it escaped?".to_owned(),
+        Refusal::BadTo => "write a plain https address, escaped as `encodeURIComponent` does".to_owned(),
+        Refusal::NotAllowed => "if visitors may go there, add it to `destination` of a pair of this origin".to_owned(),
+    }
+}
+
+/// The most hosts that are listed as advice.
+const MOST_HOSTS: usize = 20;

@@ -1,0 +1,111 @@
+//! What happens on the destination: the keys of `landing`.
+
+use std::time::Duration;
+
+use serde_yaml::Spanned;
+
+use super::fault::{Faults, Place};
+use super::raw::{RawLanding, Text};
+use super::server::{duration, word};
+use crate::link::{CookieDomain, Domain, Entry, Existing, Landing, MAX_AGE, SameSite, Scheme};
+
+/// The landing of a pair; what it leaves out comes from `defaults`.
+pub(super) fn landing(
+    raw: Option<&Spanned<Option<RawLanding>>>,
+    defaults: &RawLanding,
+    destinations: &[Entry],
+    faults: &mut Faults,
+) -> Option<Landing> {
+    let raw = raw?;
+    let at = Place::from(raw);
+    let Some(own) = &raw.value else {
+        faults.add(
+            at,
+            "`landing` has nothing behind it",
+            "write `landing: {}` for the defaults, or leave the key out where crosslink does not answer",
+        );
+        return None;
+    };
+    let same_sites = [("lax", SameSite::Lax), ("none", SameSite::None)];
+    let existing = [("keep_named", Existing::KeepNamed), ("replace", Existing::Replace), ("keep", Existing::Keep)];
+    let same_site = own.same_site.as_ref().or(defaults.same_site.as_ref());
+    let landing = Landing {
+        cookie: cookie(own.cookie.as_ref().or(defaults.cookie.as_ref()), faults),
+        domain: domain(own.domain.as_ref().or(defaults.domain.as_ref()), destinations, faults),
+        max_age: max_age(own.max_age.as_ref().or(defaults.max_age.as_ref()), faults),
+        same_site: word(same_site, SameSite::Lax, &same_sites, faults),
+        existing: word(own.existing.as_ref().or(defaults.existing.as_ref()), Existing::KeepNamed, &existing, faults),
+    };
+    let has_http = destinations.iter().any(|entry| entry.scheme() == Scheme::Http);
+    if landing.same_site == SameSite::None && has_http {
+        faults.add(
+            same_site.map_or(at, Place::from),
+            "`same_site: none` needs https: browsers take such a cookie only with Secure",
+            "make the destination https, or write `same_site: lax`",
+        );
+    }
+    faults.warn(
+        at,
+        "this landing accepts a plain `kmi`, which anyone can write into a link",
+        "read \"Privacy\" in the README, and keep `existing: keep_named` so that no link renames a known visitor",
+    );
+    Some(landing)
+}
+
+fn cookie(text: Option<&Text>, faults: &mut Faults) -> String {
+    let Some(text) = text else { return "km_ni".to_owned() };
+    if text.value == "km_ai" {
+        faults.add(
+            text,
+            "`km_ai` belongs to the KISSmetrics script, whose makers ask others not to set it",
+            "write `cookie: km_ni`, or leave the key out",
+        );
+    } else if !is_cookie_name(&text.value) {
+        faults.add(text, format!("`{}` is no name for a cookie", text.value), COOKIE_NAME_HINT);
+    }
+    text.value.clone()
+}
+
+fn max_age(text: Option<&Text>, faults: &mut Faults) -> Duration {
+    let longest = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    let max_age = duration(text, MAX_AGE, Duration::from_secs(1)..=longest, faults);
+    if let Some(text) = text.filter(|_| max_age > MAX_AGE) {
+        faults.warn(text, "browsers cut the life of a cookie to 400 days", "write `400d`, or less");
+    }
+    max_age
+}
+
+fn domain(text: Option<&Text>, destinations: &[Entry], faults: &mut Faults) -> CookieDomain {
+    let Some(text) = text else { return CookieDomain::Site };
+    match text.value.as_str() {
+        "site" => return CookieDomain::Site,
+        "host" => return CookieDomain::Host,
+        _ => {}
+    }
+    let Ok(domain) = Domain::parse(text.value.strip_prefix('.').unwrap_or(&text.value)) else {
+        faults.add(text, format!("`{}` is no cookie domain", text.value), "write `site`, `host` or a domain");
+        return CookieDomain::Site;
+    };
+    if domain.is_public_suffix() {
+        faults.add(
+            text,
+            format!("{domain} is a public suffix, for which browsers take no cookie"),
+            "write a domain below it, or `site`",
+        );
+    } else if let Some(entry) = destinations.iter().find(|entry| !entry.domain().is_within(&domain)) {
+        faults.add(
+            text,
+            format!("{domain} is neither the destination {entry} nor a parent of it"),
+            "write `site`, `host` or a parent of every destination of this pair",
+        );
+    }
+    CookieDomain::Given(domain)
+}
+
+/// Whether a text is a cookie's name: a token of RFC 9110, 5.6.2.
+pub(super) fn is_cookie_name(name: &str) -> bool {
+    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.len() <= 128 && name.bytes().all(is_token_byte)
+}
+
+pub(super) const COOKIE_NAME_HINT: &str = "write letters, digits, `_`, `-` or `.`, such as `km_ni`";

@@ -1,0 +1,94 @@
+//! Named links: `/go/checkout` goes where `links` says.
+
+use serde_yaml::Spanned;
+use url::Url;
+
+use super::fault::Faults;
+use super::raw::{RawLinks, Text};
+use crate::link::{AllowList, Entry, is_plain_name, parse_decoded};
+
+/// Checks each link against the destinations of its own pair.
+pub(super) fn links(raw: &RawLinks, destinations: &[Entry], faults: &mut Faults) -> Vec<(String, Url)> {
+    let allow_list = AllowList::of(destinations);
+    let mut links = Vec::new();
+    for (name, target) in &raw.0 {
+        check_name(name, faults);
+        let Some(url) = target_url(target, destinations, faults) else { continue };
+        // With a faulty destination nothing can be admitted, and that fault is told already.
+        match allow_list.admit(url) {
+            Ok(destination) => links.push((name.value.clone(), destination.url().clone())),
+            Err(_) if destinations.is_empty() => {}
+            Err(why) => faults.add(
+                target,
+                format!("the link `{}` goes where its pair does not: {why}", name.value),
+                "add that host to `destination`, or change the link",
+            ),
+        }
+    }
+    links
+}
+
+fn check_name(name: &Text, faults: &mut Faults) {
+    if RESERVED.contains(&name.value.as_str()) {
+        faults.add(name, format!("the link name `{}` is reserved", name.value), "choose another name");
+    } else if !is_plain_name(&name.value) || name.value == "." || name.value == ".." {
+        faults.add(
+            name,
+            format!("`{}` is no name for a link", name.value),
+            "write 1 to 64 letters, digits, `.`, `_` or `-`",
+        );
+    }
+}
+
+fn target_url(target: &Text, destinations: &[Entry], faults: &mut Faults) -> Option<Url> {
+    let absolute = if target.value.starts_with('/') {
+        let origin = match destinations {
+            [only] => only.origin(),
+            _ => None,
+        };
+        let Some(origin) = origin else {
+            if !destinations.is_empty() {
+                faults.add(
+                    target,
+                    "a path alone needs exactly one destination, and no `*.` one",
+                    "write the whole address: `https://HOST/PATH`",
+                );
+            }
+            return None;
+        };
+        format!("{origin}{}", target.value)
+    } else {
+        target.value.clone()
+    };
+    parse_decoded(&absolute)
+        .map_err(|why| {
+            faults.add(
+                target,
+                format!("the link's target is no address to go to: {why}"),
+                "write a path that begins with `/`, or an address that begins with `https://`",
+            );
+        })
+        .ok()
+}
+
+/// Whether two pairs that share an origin give it two links of one name.
+pub(super) fn check_names_once(pairs: &[(&[String], &RawLinks)], faults: &mut Faults) {
+    let mut seen = std::collections::HashSet::new();
+    for (origins, links) in pairs {
+        for (Spanned { value: name, referenced, .. }, _) in &links.0 {
+            for origin in *origins {
+                if !seen.insert((origin, name)) {
+                    faults.add(
+                        *referenced,
+                        format!("{origin} has a link `{name}` already"),
+                        "give one of the two another name",
+                    );
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// What crosslink serves under the route itself, now or later.
+const RESERVED: &[&str] = &["link.js", "pairs.json", "forget"];

@@ -1,0 +1,85 @@
+//! From the text of a configuration file to checked values, or to every mistake in it with its place.
+//!
+//! [`raw`] mirrors the text, the other files turn one section each into types that can't be built wrong, and [`fault`]
+//! collects what they find. Only this folder knows YAML.
+
+mod agreement;
+mod fault;
+mod landing;
+mod links;
+mod pairs;
+mod raw;
+mod server;
+mod shape;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+pub use fault::{ConfigFault, Place, render_faults, render_warnings};
+pub use server::{Limits, Log, LogFormat, LoggedRequests};
+
+use crate::link::{DomainPair, Linker};
+use fault::Faults;
+use raw::RawConfig;
+
+/// A checked configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// What one client may cost.
+    pub limits: Limits,
+    /// What is logged.
+    pub log: Log,
+    /// The rules of all pairs.
+    pub linker: Linker,
+    /// What works, but was perhaps not meant so.
+    pub warnings: Vec<ConfigFault>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file can't be read.
+    Unreadable(io::Error),
+    /// The file is faulty: its text, and each fault.
+    Faulty(String, Vec<ConfigFault>),
+}
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// [`LoadError`] if it can't be read or has any fault.
+pub fn load(path: &Path) -> Result<(String, Config), LoadError> {
+    let bytes = std::fs::read(path).map_err(LoadError::Unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let at = Place::of_byte(&text, valid);
+        let hint = "save the file as UTF-8".to_owned();
+        LoadError::Faulty(text, vec![ConfigFault { at, problem: "the text is not UTF-8 here".to_owned(), hint }])
+    })?;
+    match parse(&text) {
+        Ok(config) => Ok((text, config)),
+        Err(faults) => Err(LoadError::Faulty(text, faults)),
+    }
+}
+
+/// Checks the text of a configuration.
+///
+/// # Errors
+/// Each fault with its place. Of faults of shape, such as an unknown key, only the first is known; what values mean is
+/// checked to the end.
+pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
+    let raw: RawConfig = serde_yaml::from_str(text).map_err(|error| vec![shape::fault(&error, text)])?;
+    let mut faults = Faults::default();
+    server::check_version(raw.version.as_ref(), &mut faults);
+    let listen = server::listen(raw.listen.as_ref(), &mut faults);
+    let limits = server::limits(&raw.limits.unwrap_or_default(), &mut faults);
+    let log = server::log(&raw.log.unwrap_or_default(), &mut faults);
+    let route = server::route(raw.route.as_ref(), &mut faults);
+    let pairs: Vec<DomainPair> = pairs::pairs(&raw.pairs, &raw.defaults.unwrap_or_default(), &mut faults);
+    let warnings = faults.finish()?;
+    Ok(Config { listen, limits, log, linker: Linker::new(route, pairs), warnings })
+}

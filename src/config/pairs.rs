@@ -1,0 +1,227 @@
+//! The list of pairs: who may go where.
+
+use std::collections::HashMap;
+
+use serde_yaml::Spanned;
+
+use super::fault::{Faults, Place};
+use super::landing::{COOKIE_NAME_HINT, is_cookie_name, landing};
+use super::raw::{RawDefaults, RawIdentity, RawLanding, RawLinks, RawPair, Text, texts};
+use super::{agreement, links};
+use crate::link::{BadEntry, BadParameter, DomainPair, Entry, Origin, Parameter, Scheme};
+
+/// Checks every pair, and all of them together.
+pub(super) fn pairs(
+    raw: &Spanned<Vec<Spanned<RawPair>>>,
+    defaults: &RawDefaults,
+    faults: &mut Faults,
+) -> Vec<DomainPair> {
+    if raw.value.is_empty() {
+        faults.add(raw, "there are no pairs", "add one: `- origin: HOST` and its `destination: HOST`");
+    }
+    check_defaults(defaults, faults);
+    let pairs: Vec<DomainPair> = raw.value.iter().map(|raw| pair(&raw.value, defaults, faults)).collect();
+    check_names(&raw.value, &pairs, faults);
+    let origins: Vec<Vec<String>> =
+        pairs.iter().map(|pair| pair.origins.iter().map(ToString::to_string).collect()).collect();
+    let no_links = RawLinks::default();
+    let named: Vec<(&[String], &RawLinks)> = origins
+        .iter()
+        .zip(&raw.value)
+        .map(|(origins, raw)| (origins.as_slice(), raw.value.links.as_ref().unwrap_or(&no_links)))
+        .collect();
+    links::check_names_once(&named, faults);
+    agreement::check(&raw.value, &pairs, faults);
+    pairs
+}
+
+/// Defaults that no pair uses are checked all the same.
+fn check_defaults(defaults: &RawDefaults, faults: &mut Faults) {
+    parameter(defaults.parameter.as_ref(), faults);
+    cookies(defaults.identity.as_ref(), faults);
+    if let Some(raw) = &defaults.landing {
+        let mut unused = Faults::default();
+        let anywhere = Spanned { value: Some(RawLanding::default()), referenced: ANYWHERE, defined: ANYWHERE };
+        landing(Some(&anywhere), raw, &[], &mut unused);
+        if let Err(found) = unused.finish() {
+            faults.extend(found);
+        }
+    }
+}
+
+fn pair(raw: &RawPair, defaults: &RawDefaults, faults: &mut Faults) -> DomainPair {
+    let origins = origins(raw, faults);
+    let destinations = destinations(raw, &origins, faults);
+    let no_landing = RawLanding::default();
+    DomainPair {
+        name: name(raw),
+        links: raw.links.as_ref().map(|raw| links::links(raw, &destinations, faults)).unwrap_or_default(),
+        parameter: parameter(raw.parameter.as_ref().or(defaults.parameter.as_ref()), faults),
+        cookies: cookies(raw.identity.as_ref().or(defaults.identity.as_ref()), faults),
+        landing: landing(raw.landing.as_ref(), defaults.landing.as_ref().unwrap_or(&no_landing), &destinations, faults),
+        origins,
+        destinations,
+    }
+}
+
+fn name(raw: &RawPair) -> String {
+    let first = |texts: Vec<Text>| texts.into_iter().next().map(|text| text.value).unwrap_or_default();
+    let by_hosts = || format!("{} to {}", first(texts(&raw.origin)), first(texts(&raw.destination)));
+    raw.name.as_ref().map_or_else(by_hosts, |name| name.value.clone())
+}
+
+fn check_names(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
+    let mut seen = HashMap::new();
+    for (raw, pair) in raw.iter().zip(pairs) {
+        let at = raw.value.name.as_ref().map_or_else(|| Place::from(&raw.value.origin), Place::from);
+        if pair.name.trim().is_empty() || pair.name.len() > 200 || pair.name.chars().any(char::is_control) {
+            faults.add(at, "a pair needs a name that fits into a log", "write a few words, such as `shop-to-checkout`");
+        } else if let Some(first) = seen.insert(pair.name.as_str(), at.line) {
+            faults.add(
+                at,
+                format!("the pair in line {first} is named `{}` too", pair.name),
+                "give one of them another `name:`, or list all destinations in one pair",
+            );
+        }
+    }
+}
+
+fn origins(raw: &RawPair, faults: &mut Faults) -> Vec<Origin> {
+    let texts = texts(&raw.origin);
+    if texts.is_empty() {
+        faults.add(&raw.origin, "the list of origins is empty", "write the host that visitors come from");
+    }
+    texts
+        .iter()
+        .filter_map(|text| {
+            let origin = origin(&text.value);
+            if let Err((problem, hint)) = &origin {
+                faults.add(text, format!("the origin `{}` {problem}", text.value), *hint);
+            }
+            origin.ok()
+        })
+        .collect()
+}
+
+fn origin(text: &str) -> Result<Origin, (&'static str, &'static str)> {
+    if text.contains("://") || text.contains('/') {
+        return Err(("is no bare host", "write only the host, such as `www.yoursite.com`"));
+    }
+    let entry = Entry::parse(text).map_err(explain)?;
+    if entry.is_wildcard() {
+        return Err(("has a wildcard", "list each origin's host; every one is told apart by its name"));
+    }
+    // A port that is written counts, 443 too: whoever names it wants it in the `Host`.
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    Ok(Origin { domain: entry.domain().clone(), port: port.filter(|port| *port != Scheme::Https.default_port()) })
+}
+
+fn destinations(raw: &RawPair, origins: &[Origin], faults: &mut Faults) -> Vec<Entry> {
+    let texts = texts(&raw.destination);
+    if texts.is_empty() {
+        faults.add(&raw.destination, "the list of destinations is empty", "write the host that visitors go to");
+    }
+    let mut entries = Vec::new();
+    for text in &texts {
+        let entry = match Entry::parse(&text.value) {
+            Ok(entry) => entry,
+            Err(bad) => {
+                let (problem, hint) = explain(bad);
+                faults.add(text, format!("the destination `{}` {problem}", text.value), hint);
+                continue;
+            }
+        };
+        let is_origin = |origin: &Origin| *entry.domain() == origin.domain && entry.explicit_port() == origin.port;
+        if !entry.is_wildcard() && origins.iter().any(is_origin) {
+            faults.add(
+                text,
+                format!("the destination `{}` is the origin itself", text.value),
+                "an identity needs no help on its own host; write the other one",
+            );
+        }
+        if entry.scheme() == Scheme::Http {
+            faults.warn(
+                text,
+                "the identity travels to this destination unencrypted",
+                "write `https://`, unless this is for a test on your own machine",
+            );
+        }
+        entries.push(entry);
+    }
+    entries
+}
+
+fn explain(bad: BadEntry) -> (&'static str, &'static str) {
+    match bad {
+        BadEntry::Scheme => ("has a scheme other than http and https", "write `https://HOST` or the host alone"),
+        BadEntry::UserInfo => ("has a user name", "write the host without `user@`"),
+        BadEntry::Wildcard => ("has a wildcard that is no `*.` in front of a host", "write `\"*.yourshop.example\"`"),
+        BadEntry::PublicSuffix => {
+            ("covers a public suffix, whose names belong to strangers", "write a domain that is yours behind the `*.`")
+        }
+        BadEntry::TrailingDot => ("ends in a dot, which no `Host` of a browser does", "leave out the dot"),
+        BadEntry::Host => ("is no host", "write a name such as `checkout.yourshop.example`, or an IP address"),
+        BadEntry::Port => ("has no usable port", "write a port from 1 to 65535 behind the colon"),
+        BadEntry::Query => ("has a query or a fragment", "write at most a path; links may have a query"),
+        BadEntry::Path => {
+            ("has a path that can be read in two ways", "leave out dot segments, empty ones, `;`, `%2f` and `%5c`")
+        }
+    }
+}
+
+fn parameter(text: Option<&Text>, faults: &mut Faults) -> Parameter {
+    let Some(text) = text else { return Parameter::default() };
+    Parameter::parse(&text.value).unwrap_or_else(|bad| {
+        match bad {
+            BadParameter::Reserved => faults.add(
+                text,
+                format!("the parameter `{}` has a meaning of its own", text.value),
+                "write another name, or leave the key out for `kmi`",
+            ),
+            BadParameter::Malformed => faults.add(
+                text,
+                format!("`{}` is no name for a parameter", text.value),
+                "write 1 to 64 letters, digits, `.`, `_` or `-`",
+            ),
+        }
+        Parameter::default()
+    })
+}
+
+fn cookies(raw: Option<&RawIdentity>, faults: &mut Faults) -> Vec<String> {
+    let Some(cookies) = raw.and_then(|raw| raw.cookies.as_ref()) else {
+        return ["km_ni", "km_ai"].map(str::to_owned).to_vec();
+    };
+    if cookies.value.is_empty() {
+        faults.add(cookies, "no cookie to read an identity from", "name one, or leave the key out");
+    }
+    for name in cookies.value.iter().filter(|name| !is_cookie_name(&name.value)) {
+        faults.add(name, format!("`{}` is no name for a cookie", name.value), COOKIE_NAME_HINT);
+    }
+    cookies.value.iter().map(|name| name.value.clone()).collect()
+}
+
+/// The place of a value that stands nowhere.
+const ANYWHERE: serde_yaml::Location = serde_yaml::Location::UNKNOWN;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_a_host_and_perhaps_a_port() {
+        for (text, host, port) in [
+            ("www.yoursite.com", "www.yoursite.com", None),
+            ("WWW.yoursite.com:8443", "www.yoursite.com", Some(8443)),
+            ("www.yoursite.com:443", "www.yoursite.com", None),
+            ("[::1]:8080", "[::1]", Some(8080)),
+            ("[::1]", "[::1]", None),
+        ] {
+            let origin = origin(text).unwrap();
+            assert_eq!((origin.domain.as_str(), origin.port), (host, port), "{text}");
+        }
+        for text in ["https://www.yoursite.com", "www.yoursite.com/shop", "*.yoursite.com", "*", "a:0", ""] {
+            assert!(origin(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The file as it is written: every key that there is, every value still text, each with its place.
+//!
+//! A key that is not listed here is a fault. Values stay text so that a wrong one is explained by the section that
+//! knows what it is for, together with all others.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_yaml::Spanned;
+
+/// A text and its place.
+pub(super) type Text = Spanned<String>;
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub version: Option<Text>,
+    pub listen: Option<Spanned<OneOrMany>>,
+    pub route: Option<Text>,
+    pub limits: Option<RawLimits>,
+    pub log: Option<RawLog>,
+    pub defaults: Option<RawDefaults>,
+    pub pairs: Spanned<Vec<Spanned<RawPair>>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimits {
+    pub connections: Option<Text>,
+    pub head_timeout: Option<Text>,
+    pub idle_timeout: Option<Text>,
+    pub head_bytes: Option<Text>,
+    pub drain: Option<Text>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub format: Option<Text>,
+    pub requests: Option<Text>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDefaults {
+    pub parameter: Option<Text>,
+    pub identity: Option<RawIdentity>,
+    pub landing: Option<RawLanding>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPair {
+    pub name: Option<Text>,
+    pub origin: Spanned<OneOrMany>,
+    pub destination: Spanned<OneOrMany>,
+    pub links: Option<RawLinks>,
+    pub parameter: Option<Text>,
+    pub identity: Option<RawIdentity>,
+    /// `landing:` with nothing behind it is `Some(None)`: neither on nor off.
+    #[serde(default, deserialize_with = "present")]
+    pub landing: Option<Spanned<Option<RawLanding>>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawIdentity {
+    pub cookies: Option<Spanned<Vec<Text>>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLanding {
+    pub cookie: Option<Text>,
+    pub domain: Option<Text>,
+    pub max_age: Option<Text>,
+    pub same_site: Option<Text>,
+    pub existing: Option<Text>,
+}
+
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+/// One text, or a list of them.
+#[derive(Debug)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<Text>),
+}
+
+/// The texts of a [`OneOrMany`], each with its place.
+pub(super) fn texts(value: &Spanned<OneOrMany>) -> Vec<Text> {
+    match &value.value {
+        OneOrMany::One(text) => {
+            vec![Spanned { value: text.clone(), referenced: value.referenced, defined: value.defined }]
+        }
+        OneOrMany::Many(texts) => texts.clone(),
+    }
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrManyVisitor;
+
+        impl<'de> Visitor<'de> for OneOrManyVisitor {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one text, or a list of texts")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(OneOrMany::Many(texts))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+/// Link names and their targets, in the order of the file, each with its place.
+#[derive(Debug, Default)]
+pub(super) struct RawLinks(pub Vec<(Text, Text)>);
+
+impl<'de> Deserialize<'de> for RawLinks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RawLinksVisitor;
+
+        impl<'de> Visitor<'de> for RawLinksVisitor {
+            type Value = RawLinks;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("link names with their targets, `checkout: /cart`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawLinks, A::Error> {
+                let mut links = Vec::new();
+                while let Some(link) = map.next_entry()? {
+                    links.push(link);
+                }
+                Ok(RawLinks(links))
+            }
+        }
+
+        deserializer.deserialize_map(RawLinksVisitor)
+    }
+}

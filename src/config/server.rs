@@ -1,0 +1,186 @@
+//! The keys about the server itself: `version`, `listen`, `route`, `limits` and `log`.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde_yaml::Spanned;
+
+use super::fault::Faults;
+use super::raw::{OneOrMany, RawLimits, RawLog, Text, texts};
+
+/// What one client may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections served at a time.
+    pub connections: usize,
+    /// From a request's first byte to the end of its head.
+    pub head_timeout: Duration,
+    /// How long a connection may stay without a request.
+    pub idle_timeout: Duration,
+    /// The most bytes of a request's head.
+    pub head_bytes: usize,
+    /// How long requests under way may take once the program stops.
+    pub drain: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Which requests get a line.
+    pub requests: LoggedRequests,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Words for people.
+    Text,
+}
+
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoggedRequests {
+    /// All of them.
+    All,
+    /// Those that were refused.
+    Refused,
+    /// None.
+    Off,
+}
+
+pub(super) fn check_version(version: Option<&Text>, faults: &mut Faults) {
+    if let Some(version) = version.filter(|version| version.value != "1") {
+        faults.add(version, format!("version {} is not known", version.value), "write `version: 1`, or leave it out");
+    }
+}
+
+pub(super) fn listen(listen: Option<&Spanned<OneOrMany>>, faults: &mut Faults) -> Vec<SocketAddr> {
+    let Some(listen) = listen else { return vec![DEFAULT_LISTEN] };
+    let texts = texts(listen);
+    if texts.is_empty() {
+        faults.add(listen, "nothing to listen on", "write an address, such as `127.0.0.1:8080`");
+    }
+    let mut addresses = Vec::new();
+    for text in &texts {
+        match text.value.parse::<SocketAddr>() {
+            Ok(address) if addresses.contains(&address) => {
+                faults.add(text, format!("{address} is listed twice"), "keep one of them");
+            }
+            Ok(address) => addresses.push(address),
+            Err(_) => faults.add(
+                text,
+                format!("`{}` is no address to listen on", text.value),
+                "write an IP address and a port: `127.0.0.1:8080`, `0.0.0.0:80` or `[::]:8080`",
+            ),
+        }
+    }
+    addresses
+}
+
+pub(super) fn route(route: Option<&Text>, faults: &mut Faults) -> String {
+    let Some(route) = route else { return DEFAULT_ROUTE.to_owned() };
+    let is_segment = |segment: &str| crate::link::is_plain_name(segment) && segment != "." && segment != "..";
+    if !route.value.strip_prefix('/').is_some_and(|segments| segments.split('/').all(is_segment)) {
+        faults.add(
+            route,
+            format!("`{}` is no path for links", route.value),
+            "write a path of letters, digits, `.`, `_` and `-` without a slash at its end, such as `/go`; `/` would take the whole site",
+        );
+    }
+    route.value.clone()
+}
+
+pub(super) fn limits(raw: &RawLimits, faults: &mut Faults) -> Limits {
+    Limits {
+        connections: number(raw.connections.as_ref(), 4096, 1..=1_000_000, faults),
+        head_timeout: duration(raw.head_timeout.as_ref(), Duration::from_secs(10), A_MOMENT..=A_DAY, faults),
+        idle_timeout: duration(raw.idle_timeout.as_ref(), Duration::from_secs(75), A_MOMENT..=A_DAY, faults),
+        head_bytes: bytes(raw.head_bytes.as_ref(), ByteSize::kib(32), ByteSize::kib(1)..=ByteSize::mib(1), faults),
+        drain: duration(raw.drain.as_ref(), Duration::from_secs(10), Duration::ZERO..=A_DAY, faults),
+    }
+}
+
+pub(super) fn log(raw: &RawLog, faults: &mut Faults) -> Log {
+    let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+    let requests = [("all", LoggedRequests::All), ("refused", LoggedRequests::Refused), ("off", LoggedRequests::Off)];
+    Log {
+        format: word(raw.format.as_ref(), LogFormat::Json, &formats, faults),
+        requests: word(raw.requests.as_ref(), LoggedRequests::All, &requests, faults),
+    }
+}
+
+/// One of some words.
+pub(super) fn word<T: Copy>(text: Option<&Text>, default: T, words: &[(&str, T)], faults: &mut Faults) -> T {
+    let Some(text) = text else { return default };
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
+        return *value;
+    }
+    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    faults.add(text, format!("`{}` is not known here", text.value), format!("write one of: {}", known.join(", ")));
+    default
+}
+
+/// A time such as `10s`, `5m` or `400d`.
+pub(super) fn duration(
+    text: Option<&Text>,
+    default: Duration,
+    range: RangeInclusive<Duration>,
+    faults: &mut Faults,
+) -> Duration {
+    let Some(text) = text else { return default };
+    match humantime::parse_duration(&text.value) {
+        Ok(duration) if range.contains(&duration) => return duration,
+        Ok(_) => {
+            let [least, most] = [range.start(), range.end()].map(|end| humantime::format_duration(*end));
+            faults.add(text, format!("`{}` is out of range", text.value), format!("write {least} to {most}"));
+        }
+        Err(_) => faults.add(
+            text,
+            format!("`{}` is no time", text.value),
+            "write a number with its unit: `500ms`, `10s`, `5m`, `2h` or `400d`",
+        ),
+    }
+    default
+}
+
+fn number(text: Option<&Text>, default: usize, range: RangeInclusive<usize>, faults: &mut Faults) -> usize {
+    in_range(text, default, range, "a whole number", faults)
+}
+
+fn bytes(text: Option<&Text>, default: ByteSize, range: RangeInclusive<ByteSize>, faults: &mut Faults) -> usize {
+    let size = in_range(text, default, range, "a size, such as 32KiB", faults);
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
+fn in_range<T: FromStr + PartialOrd + Display>(
+    text: Option<&Text>,
+    default: T,
+    range: RangeInclusive<T>,
+    what: &str,
+    faults: &mut Faults,
+) -> T {
+    let Some(text) = text else { return default };
+    match text.value.parse::<T>() {
+        Ok(value) if range.contains(&value) => return value,
+        _ => faults.add(
+            text,
+            format!("`{}` does not fit here", text.value),
+            format!("write {what}, {} to {}", range.start(), range.end()),
+        ),
+    }
+    default
+}
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_ROUTE: &str = "/go";
+/// A time limit of nothing would close every connection.
+const A_MOMENT: Duration = Duration::from_millis(1);
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);

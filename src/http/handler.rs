@@ -1,0 +1,62 @@
+//! One request: its head becomes a visit, the visit a decision, the decision an answer and a line in the log.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{COOKIE, HOST, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method as HttpMethod, Response};
+
+use super::request_log::RequestLog;
+use super::response;
+use super::server::Answer;
+use crate::link::{Decision, Linker, Method, Visit};
+
+/// Answers requests by the rules of one [`Linker`].
+#[derive(Clone, Debug)]
+pub struct Handler {
+    linker: Arc<Linker>,
+    log: RequestLog,
+}
+
+impl Handler {
+    /// Answers by these rules and writes to this log.
+    #[must_use]
+    pub fn new(linker: Arc<Linker>, log: RequestLog) -> Self {
+        Self { linker, log }
+    }
+
+    fn finish(&self, decision: &Decision<'_>, visit: &Visit<'_>, started: Instant) -> Response<Full<Bytes>> {
+        let response = response::of(decision);
+        self.log.write(decision, visit, response.status().as_u16(), started.elapsed());
+        response
+    }
+}
+
+impl Answer for Handler {
+    fn answer(&self, head: &Parts) -> Response<Full<Bytes>> {
+        let started = Instant::now();
+        with_visit(head, |visit| self.finish(&self.linker.decide(visit), visit, started))
+    }
+}
+
+/// Borrows from a request's head the facts that a decision rests on.
+pub fn with_visit<T>(head: &Parts, look: impl FnOnce(&Visit<'_>) -> T) -> T {
+    let cookies: Vec<&[u8]> = head.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let mut hosts = head.headers.get_all(HOST).iter();
+    look(&Visit {
+        method: match head.method {
+            HttpMethod::GET => Method::Get,
+            HttpMethod::HEAD => Method::Head,
+            _ => Method::Other,
+        },
+        host: hosts.next().filter(|_| hosts.next().is_none()).map(HeaderValue::as_bytes),
+        authority: head.uri.authority().map(hyper::http::uri::Authority::as_str),
+        path: head.uri.path(),
+        query: head.uri.query(),
+        cookies: &cookies,
+        purpose: head.headers.get("sec-purpose").map(HeaderValue::as_bytes),
+    })
+}

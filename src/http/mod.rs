@@ -1,0 +1,9 @@
+//! The edge: from a socket to a [`crate::link::Visit`], and from a [`crate::link::Decision`] back to the socket.
+//!
+//! [`server`] accepts, [`handler`] asks, [`response`] answers, [`request_log`] remembers.
+
+pub mod handler;
+pub mod request_log;
+pub mod response;
+pub mod server;
+mod stream;

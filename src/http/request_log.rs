@@ -1,0 +1,220 @@
+//! One line a request, which never holds an identity, a query, a Location or a cookie.
+
+use std::collections::hash_map::RandomState;
+use std::fmt::{self, Display};
+use std::hash::{BuildHasher, Hasher};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+
+use crate::link::{Class, Decision, HostPort, Land, Method, NotCarried, Visit};
+use crate::sink::Sink;
+
+/// Where lines go, how they look and which requests get one.
+#[derive(Clone, Debug)]
+pub struct RequestLog {
+    sink: Sink,
+    format: Format,
+    requests: Requests,
+    ids: Arc<Ids>,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object.
+    Json,
+    /// Words for people.
+    Text,
+}
+
+/// Which requests get a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requests {
+    /// All of them.
+    All,
+    /// Those that were refused.
+    Refused,
+    /// None.
+    Off,
+}
+
+/// Request ids: a random start for each process, then a count.
+#[derive(Debug)]
+struct Ids {
+    process: u32,
+    next: AtomicU64,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(serialize_with = "display")]
+    time: humantime::Rfc3339Timestamp,
+    role: &'static str,
+    pair: Option<&'a str>,
+    outcome: &'static str,
+    status: u16,
+    method: &'static str,
+    host: Option<&'a str>,
+    path: &'a str,
+    identity: Option<&'static str>,
+    micros: u128,
+    id: String,
+}
+
+impl RequestLog {
+    /// A log that writes to `sink`.
+    #[must_use]
+    pub fn new(sink: Sink, format: Format, requests: Requests) -> Self {
+        // The keys of a `RandomState` are random; the hash of nothing under them is a random number.
+        let random = RandomState::new().build_hasher().finish().to_be_bytes();
+        let process = random.iter().take(4).fold(0, |number, byte| (number << 8) | u32::from(*byte));
+        Self { sink, format, requests, ids: Arc::new(Ids { process, next: AtomicU64::new(1) }) }
+    }
+
+    /// Writes the line of one request into the buffer of the log.
+    pub fn write(&self, decision: &Decision<'_>, visit: &Visit<'_>, status: u16, took: Duration) {
+        let wanted = match self.requests {
+            Requests::All => true,
+            Requests::Refused => matches!(decision, Decision::Refuse(..)),
+            Requests::Off => false,
+        };
+        if !wanted {
+            return;
+        }
+        let (pair, outcome, identity) = match decision {
+            Decision::HandOff(hand_off) => (
+                Some(hand_off.pair.name.as_str()),
+                "handed_off",
+                Some(hand_off.carried.map_or_else(NotCarried::as_str, Class::as_str)),
+            ),
+            Decision::Land(Land { pair, outcome, class, .. }) => {
+                (Some(pair.name.as_str()), outcome.as_str(), class.map(Class::as_str))
+            }
+            Decision::Refuse(refusal, _) => (None, refusal.code(), None),
+        };
+        let line = Line {
+            time: humantime::format_rfc3339_micros(SystemTime::now()),
+            role: decision.role().as_str(),
+            pair,
+            outcome,
+            status,
+            method: match visit.method {
+                Method::Get => "GET",
+                Method::Head => "HEAD",
+                Method::Other => "other",
+            },
+            host: visit.host.and_then(loggable_host),
+            path: loggable_path(visit.path),
+            identity,
+            micros: took.as_micros(),
+            id: self.ids.next(),
+        };
+        self.sink.push(|lines| {
+            // Writing to memory does not fail.
+            let _ = match self.format {
+                Format::Json => serde_json::to_writer(&mut *lines, &line).map_err(Into::into),
+                Format::Text => write!(lines, "{line}"),
+            };
+            lines.push(b'\n');
+        });
+    }
+}
+
+impl Ids {
+    fn next(&self) -> String {
+        format!("{:08x}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} {} {} {}{} {} pair={:?} identity={} {}us id={}",
+            self.time,
+            self.status,
+            self.outcome,
+            self.method,
+            self.host.unwrap_or("-"),
+            self.path,
+            self.role,
+            self.pair.unwrap_or("-"),
+            self.identity.unwrap_or("-"),
+            self.micros,
+            self.id,
+        )
+    }
+}
+
+/// The host as it was asked for, if it looks like one: an operator must see which host is not configured, and nobody
+/// may write anything else into the log with it.
+fn loggable_host(host: &[u8]) -> Option<&str> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
+    let plain = host.len() <= 255 && host.iter().all(is_plain) && HostPort::parse(host).is_some();
+    std::str::from_utf8(host).ok().filter(|_| plain)
+}
+
+/// The path up to the first thing that a path seldom has and a query always: a link that somebody escaped once too
+/// often, such as `/cart%3Fkmi=…`, carries an identity in its path.
+fn loggable_path(path: &str) -> &str {
+    let end = path.char_indices().find_map(|(at, character)| {
+        let rest = path.get(at..)?;
+        let ends = match character {
+            '%' => rest.get(1..3).is_none_or(|hex| QUERY_LIKE.iter().any(|end| end.eq_ignore_ascii_case(hex))),
+            _ => !character.is_ascii_graphic() || matches!(character, '=' | '&' | ';' | '@' | '"' | '\\'),
+        };
+        ends.then_some(at)
+    });
+    path.get(..end.unwrap_or(path.len()).min(MAX_PATH)).unwrap_or_default()
+}
+
+fn display<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// The escaped forms of `% & ; = ? @` and of a line's end.
+const QUERY_LIKE: &[&str] = &["25", "26", "3b", "3d", "3f", "40", "0a", "0d", "00"];
+
+/// Longer paths are cut: what they are is clear by then.
+const MAX_PATH: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_logged_as_far_as_it_is_a_path() {
+        for (path, expected) in [
+            ("/go/checkout", "/go/checkout"),
+            ("/go/help/a%20b/c.html", "/go/help/a%20b/c.html"),
+            ("/go/checkout%3Fkmi=bob%40bob.com", "/go/checkout"),
+            ("/go/checkout%3fkmi", "/go/checkout"),
+            ("/go/checkout&kmi=bob", "/go/checkout"),
+            ("/go/bob@bob.com", "/go/bob"),
+            ("/go/bob%2540bob", "/go/bob"),
+            ("/go/x%", "/go/x"),
+            ("/go/é", "/go/"),
+            ("/a\"b", "/a"),
+        ] {
+            assert_eq!(loggable_path(path), expected, "{path}");
+        }
+        assert_eq!(loggable_path(&"/a".repeat(1000)).len(), MAX_PATH);
+    }
+
+    #[test]
+    fn a_host_is_logged_if_it_is_one() {
+        for (host, expected) in [
+            ("www.yoursite.com:8443", Some("www.yoursite.com:8443")),
+            ("[::1]:80", Some("[::1]:80")),
+            ("bob%40bob.com", None),
+            ("bob@bob.com", None),
+            ("", None),
+        ] {
+            assert_eq!(loggable_host(host.as_bytes()), expected, "{host}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Accepting connections, serving requests on them, and stopping in peace.
+
+use std::convert::Infallible;
+use std::future::{poll_fn, ready};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::stream::{Patience, WatchedStream};
+
+/// What one client may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections served at a time; newcomers wait in the listener's queue.
+    pub connections: usize,
+    /// From a request's first byte to the end of its head.
+    pub head_timeout: Duration,
+    /// How long a connection may stay without a request.
+    pub idle_timeout: Duration,
+    /// The most bytes of a request's head; over it the answer is 431.
+    pub head_bytes: usize,
+    /// How long requests under way may take once the server stops.
+    pub drain: Duration,
+}
+
+/// Answers the head of one request. Bodies are never read.
+pub trait Answer: Send + Sync + 'static {
+    /// The whole answer, without waiting for anybody.
+    fn answer(&self, head: &Parts) -> Response<Full<Bytes>>;
+}
+
+struct Server<A> {
+    handler: A,
+    limits: Limits,
+    places: Arc<Semaphore>,
+    connections: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Serves until `stop` is cancelled: then accepts no more, answers every request whose first byte has come, closes idle
+/// connections, and returns after `limits.drain` at the latest, with the number of connections that it had to cut.
+pub async fn run(listeners: Vec<TcpListener>, handler: impl Answer, limits: Limits, stop: CancellationToken) -> usize {
+    let server = Arc::new(Server {
+        handler,
+        limits,
+        places: Arc::new(Semaphore::new(limits.connections)),
+        connections: TaskTracker::new(),
+        stop,
+    });
+    let accepting = TaskTracker::new();
+    for listener in listeners {
+        accepting.spawn(Arc::clone(&server).accept(listener));
+    }
+    accepting.close();
+    server.stop.cancelled().await;
+    let drained = async {
+        accepting.wait().await;
+        server.connections.close();
+        server.connections.wait().await;
+    };
+    let _ = timeout(limits.drain, drained).await;
+    server.connections.len()
+}
+
+impl<A: Answer> Server<A> {
+    /// Accepts until the server stops. No error ends it: whatever it is, the next connection may be fine.
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let mut back_off = FIRST_BACK_OFF;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    back_off = FIRST_BACK_OFF;
+                    // Whoever comes over the limit waits here, and all behind in the listener's queue.
+                    let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+                    self.connections.spawn(Arc::clone(&self).serve(stream, place));
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    // Out of descriptors or memory: the connection stays in the queue, and asking again at once would
+                    // only burn the processor.
+                    tracing::warn!(%error, retry_in = ?back_off, "cannot accept connections");
+                    tokio::select! {
+                        () = self.stop.cancelled() => return,
+                        () = sleep(back_off) => back_off = (back_off * 2).min(LONGEST_BACK_OFF),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, place: OwnedSemaphorePermit) {
+        // An answer is one small write; waiting for more to send with it would only delay it.
+        let _ = stream.set_nodelay(true);
+        let patience = Patience { head: self.limits.head_timeout, idle: self.limits.idle_timeout };
+        let stream = WatchedStream::new(stream, patience, self.stop.clone());
+        let answer = service_fn(|request: Request<Incoming>| {
+            let (head, _body) = request.into_parts();
+            let mut response = self.handler.answer(&head);
+            if self.stop.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            ready(Ok::<_, Infallible>(response))
+        });
+        let mut connection = http1::Builder::new()
+            .half_close(true)
+            .header_read_timeout(None)
+            .max_header_size(self.limits.head_bytes)
+            // Room for the longest head and what came with it; at least what hyper asks for.
+            .max_buf_size(self.limits.head_bytes + 8192)
+            .serve_connection(TokioIo::new(stream), answer);
+        if let Err(error) = poll_fn(|cx| connection.poll_without_shutdown(cx)).await {
+            tracing::debug!(%error, "connection ended early");
+        }
+        connection.into_parts().io.into_inner().linger().await;
+        drop(place);
+    }
+}
+
+/// Whether an accept error is about the connection that was just given up, and not about the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);

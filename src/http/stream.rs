@@ -1,0 +1,181 @@
+//! A connection that watches its own patience.
+//!
+//! hyper has one timer for a request's head, and it runs while a connection is merely idle too. Browsers and proxies
+//! keep idle connections for a minute, while a head that takes ten seconds is an attack, so the two limits are kept
+//! here, below hyper, where the first byte of a request can be told from silence.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// How long a connection is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// From a request's first byte to its answer.
+    pub head: Duration,
+    /// Between an answer, or the start, and the next request's first byte.
+    pub idle: Duration,
+}
+
+/// A stream that ends by itself: silent after `idle`, in the middle of a head after `head`, and when the server stops,
+/// as soon as no request is under way.
+pub(super) struct WatchedStream<S> {
+    stream: S,
+    patience: Patience,
+    phase: Phase,
+    deadline: Instant,
+    timer: Pin<Box<Sleep>>,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    stopping: bool,
+    ended: Option<End>,
+    answered: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No byte of a request has come.
+    Idle,
+    /// A request is on its way.
+    Head,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The client closed its side.
+    Closed,
+    /// The patience was over.
+    Expired,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
+    pub(super) fn new(stream: S, patience: Patience, stop: CancellationToken) -> Self {
+        let deadline = Instant::now() + patience.idle;
+        Self {
+            stream,
+            patience,
+            phase: Phase::Idle,
+            deadline,
+            timer: Box::pin(sleep_until(deadline)),
+            stop: Box::pin(stop.cancelled_owned()),
+            stopping: false,
+            ended: None,
+            answered: false,
+        }
+    }
+
+    /// Closes the connection so that the last answer arrives.
+    ///
+    /// A socket that is closed with unread bytes, such as a body that nobody wanted, resets the connection, and the
+    /// reset can overtake the answer (RFC 9112, 9.6). So what still comes is read and dropped, for a while.
+    pub(super) async fn linger(mut self) {
+        if !self.answered || self.ended.is_some() || self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let drop_the_rest = async {
+            let mut buffer = vec![0; 4096];
+            let mut room = LINGER_BYTES;
+            while room > 0 {
+                match self.stream.read(&mut buffer).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => room = room.saturating_sub(read),
+                }
+            }
+        };
+        let _ = timeout(LINGER_TIME, drop_the_rest).await;
+    }
+
+    /// Ready when the patience is over.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.stopping && self.stop.as_mut().poll(cx).is_ready() {
+            self.stopping = true;
+            if self.phase == Phase::Idle {
+                self.wait_until(Instant::now() + LAST_CALL);
+                self.timer.as_mut().reset(self.deadline);
+            }
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            // The timer is not moved at each request, only when it rings too early.
+            if self.deadline <= Instant::now() {
+                self.ended = Some(End::Expired);
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.deadline);
+        }
+    }
+
+    fn wait_until(&mut self, deadline: Instant) {
+        // An earlier deadline must move the timer, which otherwise rings at a later one.
+        if deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+        }
+        self.deadline = deadline;
+    }
+
+    fn request_begins(&mut self) {
+        if self.phase == Phase::Idle {
+            self.phase = Phase::Head;
+            self.wait_until(Instant::now() + self.patience.head);
+        }
+    }
+
+    fn answer_goes_out(&mut self) {
+        self.phase = Phase::Idle;
+        self.answered = true;
+        let patience = if self.stopping { LAST_CALL } else { self.patience.idle };
+        self.wait_until(Instant::now() + patience);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WatchedStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) {
+            if read.is_err() || buf.filled().len() == before {
+                self.ended = Some(End::Closed);
+            } else {
+                self.request_begins();
+            }
+            return Poll::Ready(read);
+        }
+        ready!(self.poll_expired(cx));
+        match self.phase {
+            // The end of the stream, between two requests: hyper closes in peace.
+            Phase::Idle => Poll::Ready(Ok(())),
+            Phase::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            self.answer_goes_out();
+            return Poll::Ready(written);
+        }
+        // A client that does not read its answers is as idle as a silent one.
+        ready!(self.poll_expired(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// How long an idle connection is listened to after the server was told to stop: one turn of the event loop, so that a
+/// request whose bytes are here already is seen and answered.
+const LAST_CALL: Duration = Duration::from_millis(20);
+
+/// How long, and for how many bytes, a connection that is answered and done with is read on.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 256 * 1024;

@@ -1,0 +1,358 @@
+//! What the tests stand on: a real server on a free port, a client that sends any bytes, and programs that end with
+//! the test that started them.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crosslink::config::{self, Config};
+use crosslink::http::handler::Handler;
+use crosslink::http::request_log::{Format, RequestLog, Requests};
+use crosslink::http::server::{self, Limits};
+use crosslink::sink::Sink;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The configuration that most tests use: a hosted checkout without a landing, and an own one with it.
+pub const CONFIG: &str = r#"
+pairs:
+  - name: hosted
+    origin: www.yoursite.com
+    destination: yoursite.3rd-party-checkout.com
+    links:
+      checkout: /cart
+      slashed: /shop/
+      query: /cart?lang=en#pay
+  - name: own
+    origin: [www.yoursite.com, "www.yoursite.com:8443", shop.example]
+    destination:
+      - ok.example
+      - "*.wild.example"
+      - ports.example:8443
+      - https://paths.example/shop
+      - bücher.example
+      - 127.0.0.1
+      - "[::1]:8080"
+    landing: {}
+  - name: unencrypted
+    origin: www.yoursite.com
+    destination: http://plain.example
+    landing:
+      domain: host
+"#;
+
+/// A crosslink in this process, on a port of its own, which stops when it is dropped.
+pub struct App {
+    pub address: SocketAddr,
+    stop: CancellationToken,
+    server: Option<JoinHandle<usize>>,
+    sink: Sink,
+    log: Arc<Mutex<Vec<u8>>>,
+}
+
+impl App {
+    /// Serves [`CONFIG`].
+    pub fn start() -> Self {
+        Self::with(CONFIG)
+    }
+
+    /// Serves a configuration; only its `listen` is not followed.
+    pub fn with(text: &str) -> Self {
+        let config = parse(text);
+        let limits = config.limits;
+        let limits = Limits {
+            connections: limits.connections,
+            head_timeout: limits.head_timeout,
+            idle_timeout: limits.idle_timeout,
+            head_bytes: limits.head_bytes,
+            drain: limits.drain,
+        };
+        let log = Arc::<Mutex<Vec<u8>>>::default();
+        let sink = Sink::spawn(Memory(Arc::clone(&log))).unwrap();
+        let handler = Handler::new(Arc::new(config.linker), RequestLog::new(sink.clone(), Format::Json, Requests::All));
+        let stop = CancellationToken::new();
+        let token = stop.clone();
+        let (bound, address) = std::sync::mpsc::channel();
+        let server = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                bound.send(listener.local_addr().unwrap()).unwrap();
+                server::run(vec![listener], handler, limits, token).await
+            })
+        });
+        Self { address: address.recv().unwrap(), stop, server: Some(server), sink, log }
+    }
+
+    /// A `GET` of a target on a host.
+    pub fn get<'a>(&'a self, host: &'a str, target: &'a str) -> Ask<'a> {
+        self.ask("GET", host, target)
+    }
+
+    /// Any request.
+    pub fn ask<'a>(&'a self, method: &'a str, host: &'a str, target: &'a str) -> Ask<'a> {
+        Ask { address: self.address, method, host, target, fields: Vec::new() }
+    }
+
+    /// Sends bytes as they are and reads one reply.
+    pub fn raw(&self, bytes: &[u8]) -> Reply {
+        Client::connect(self.address).send(bytes).reply().expect("a reply")
+    }
+
+    /// Begins to stop, as on SIGTERM.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the end and gives the number of connections that were cut.
+    pub fn ended(&mut self) -> usize {
+        self.server.take().expect("not ended yet").join().unwrap()
+    }
+
+    /// The log so far, written out.
+    pub fn log(self) -> String {
+        let log = Arc::clone(&self.log);
+        drop(self);
+        let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8(log.clone()).unwrap()
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(server) = self.server.take() {
+            let _ = server.join();
+        }
+        let _ = self.sink.close(Duration::from_secs(5));
+    }
+}
+
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Checks a configuration that must be right.
+pub fn parse(text: &str) -> Config {
+    config::parse(text).unwrap_or_else(|faults| panic!("{}", config::render_faults("test", text, &faults)))
+}
+
+/// A request on its way.
+pub struct Ask<'a> {
+    address: SocketAddr,
+    method: &'a str,
+    host: &'a str,
+    target: &'a str,
+    fields: Vec<u8>,
+}
+
+impl Ask<'_> {
+    /// Adds a `Cookie` field.
+    pub fn cookie(self, cookies: &str) -> Self {
+        self.field("Cookie", cookies.as_bytes())
+    }
+
+    /// Adds any field.
+    pub fn field(mut self, name: &str, value: &[u8]) -> Self {
+        self.fields.extend_from_slice(name.as_bytes());
+        self.fields.extend_from_slice(b": ");
+        self.fields.extend_from_slice(value);
+        self.fields.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Sends it and reads the reply.
+    pub fn send(self) -> Reply {
+        let mut bytes = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.target, self.host).into_bytes();
+        bytes.extend_from_slice(&self.fields);
+        bytes.extend_from_slice(b"\r\n");
+        let mut client = Client::connect(self.address).send(&bytes);
+        client.is_head = self.method == "HEAD";
+        client.reply().expect("a reply")
+    }
+
+    /// Sends it and gives the Location of the redirect that must come.
+    pub fn location(self) -> String {
+        let reply = self.send();
+        assert_eq!(reply.status, 302, "{reply:?}");
+        reply.location().expect("a Location").to_owned()
+    }
+}
+
+/// A connection that sends and reads bytes.
+pub struct Client {
+    stream: TcpStream,
+    is_head: bool,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, is_head: false }
+    }
+
+    /// Sends bytes. A server that has closed already is no failure here: what it said is read afterwards.
+    pub fn send(mut self, bytes: &[u8]) -> Self {
+        let _ = self.stream.write_all(bytes);
+        self
+    }
+
+    /// Reads one reply; `None` if the connection ends before one begins.
+    pub fn reply(&mut self) -> Option<Reply> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            match self.stream.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                Ok(_) => return None,
+                Err(error) => panic!("no reply: {error}, after {:?}", String::from_utf8_lossy(&head)),
+            }
+        }
+        let head = String::from_utf8(head).expect("a head of ASCII");
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().expect("a status");
+        let fields = lines.filter_map(|line| line.split_once(": ")).map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let mut reply = Reply { status, fields: fields.collect(), body: String::new() };
+        let length = reply.field("content-length").map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; if self.is_head { 0 } else { length }];
+        self.stream.read_exact(&mut body).expect("a whole body");
+        reply.body = String::from_utf8(body).unwrap();
+        Some(reply)
+    }
+
+    /// Waits for the server to close the connection, and gives how long that took. What comes before is dropped.
+    pub fn closed_after(mut self) -> Duration {
+        let started = Instant::now();
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("the server did not close: {error}"),
+            _ => started.elapsed(),
+        }
+    }
+}
+
+/// A reply, read to its end.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub fields: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Reply {
+    /// The first field of a name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// All fields of a name.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.fields.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn location(&self) -> Option<&str> {
+        self.field("location")
+    }
+
+    pub fn set_cookie(&self) -> Option<&str> {
+        self.field("set-cookie")
+    }
+
+    /// The code at the beginning of a refusal's body.
+    pub fn code(&self) -> &str {
+        self.body.split(':').next().unwrap_or_default()
+    }
+}
+
+/// A program that is killed when the test is over.
+pub struct Program {
+    pub child: Child,
+}
+
+impl Program {
+    pub fn spawn(command: &mut Command) -> Self {
+        Self { child: command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")) }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `crosslink` itself, as it was built for this test run.
+pub fn crosslink() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crosslink"));
+    command.env_remove("CROSSLINK_CONFIG").stdin(Stdio::null());
+    command
+}
+
+/// A folder of this repository, or a file in it.
+pub fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Waits until something is there.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what} did not happen");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A program that a test needs and that is perhaps not installed: without it the test says so and is left out, except
+/// where `CROSSLINK_TEST_ALL` demands every test, as `tests/run` does.
+pub fn needs(programs: &[&str]) -> bool {
+    let missing: Vec<_> = programs.iter().filter(|program| find(program).is_none()).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    assert!(std::env::var_os("CROSSLINK_TEST_ALL").is_none(), "{test} needs {missing:?}");
+    let mut stderr = io::stderr();
+    // Not `eprintln!`, which is shown only for tests that fail.
+    let _ = writeln!(stderr, "left out: {test}, because {missing:?} is not installed; `tests/run` installs it");
+    false
+}
+
+/// Where a program is; Debian keeps some out of the path of users.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// How long anything may take before a test gives up; far more than it ever needs.
+pub const PATIENCE: Duration = Duration::from_secs(30);
