@@ -20,7 +20,8 @@ pub(super) fn pairs(
         faults.add(raw, "there are no pairs", "add one: `- origin: HOST` and its `destination: HOST`");
     }
     check_defaults(defaults, faults);
-    let pairs: Vec<DomainPair> = raw.value.iter().map(|raw| pair(&raw.value, defaults, faults)).collect();
+    let (pairs, places): (Vec<DomainPair>, Vec<Vec<Place>>) =
+        raw.value.iter().map(|raw| pair(&raw.value, defaults, faults)).unzip();
     check_names(&raw.value, &pairs, faults);
     let origins: Vec<Vec<String>> =
         pairs.iter().map(|pair| pair.origins.iter().map(ToString::to_string).collect()).collect();
@@ -31,7 +32,7 @@ pub(super) fn pairs(
         .map(|(origins, raw)| (origins.as_slice(), raw.value.links.as_ref().unwrap_or(&no_links)))
         .collect();
     links::check_names_once(&named, faults);
-    agreement::check(&raw.value, &pairs, faults);
+    agreement::check(&pairs, &places, faults);
     pairs
 }
 
@@ -49,11 +50,12 @@ fn check_defaults(defaults: &RawDefaults, faults: &mut Faults) {
     }
 }
 
-fn pair(raw: &RawPair, defaults: &RawDefaults, faults: &mut Faults) -> DomainPair {
+/// The pair, and the place of each of its destinations.
+fn pair(raw: &RawPair, defaults: &RawDefaults, faults: &mut Faults) -> (DomainPair, Vec<Place>) {
     let origins = origins(raw, faults);
-    let destinations = destinations(raw, &origins, faults);
+    let (destinations, places): (Vec<Entry>, Vec<Place>) = destinations(raw, &origins, faults).into_iter().unzip();
     let no_landing = RawLanding::default();
-    DomainPair {
+    let pair = DomainPair {
         name: name(raw),
         links: raw.links.as_ref().map(|raw| links::links(raw, &destinations, faults)).unwrap_or_default(),
         parameter: parameter(raw.parameter.as_ref().or(defaults.parameter.as_ref()), faults),
@@ -61,7 +63,8 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, faults: &mut Faults) -> DomainPai
         landing: landing(raw.landing.as_ref(), defaults.landing.as_ref().unwrap_or(&no_landing), &destinations, faults),
         origins,
         destinations,
-    }
+    };
+    (pair, places)
 }
 
 fn name(raw: &RawPair) -> String {
@@ -116,7 +119,7 @@ fn origin(text: &str) -> Result<Origin, (&'static str, &'static str)> {
     Ok(Origin { domain: entry.domain().clone(), port: port.filter(|port| *port != Scheme::Https.default_port()) })
 }
 
-fn destinations(raw: &RawPair, origins: &[Origin], faults: &mut Faults) -> Vec<Entry> {
+fn destinations(raw: &RawPair, origins: &[Origin], faults: &mut Faults) -> Vec<(Entry, Place)> {
     let texts = texts(&raw.destination);
     if texts.is_empty() {
         faults.add(&raw.destination, "the list of destinations is empty", "write the host that visitors go to");
@@ -146,7 +149,7 @@ fn destinations(raw: &RawPair, origins: &[Origin], faults: &mut Faults) -> Vec<E
                 "write `https://`, unless this is for a test on your own machine",
             );
         }
-        entries.push(entry);
+        entries.push((entry, text.into()));
     }
     entries
 }

@@ -139,7 +139,7 @@ pub(super) fn duration(
     match humantime::parse_duration(&text.value) {
         Ok(duration) if range.contains(&duration) => return duration,
         Ok(_) => {
-            let [least, most] = [range.start(), range.end()].map(|end| humantime::format_duration(*end));
+            let [least, most] = [range.start(), range.end()].map(|end| in_words(*end));
             faults.add(text, format!("`{}` is out of range", text.value), format!("write {least} to {most}"));
         }
         Err(_) => faults.add(
@@ -149,6 +149,14 @@ pub(super) fn duration(
         ),
     }
     default
+}
+
+/// `400d`, as it can be written, instead of a year, a month and some days.
+fn in_words(duration: Duration) -> String {
+    match duration.as_secs() {
+        days if days > 0 && days % A_DAY.as_secs() == 0 => format!("{}d", days / A_DAY.as_secs()),
+        _ => humantime::format_duration(duration).to_string(),
+    }
 }
 
 fn number(text: Option<&Text>, default: usize, range: RangeInclusive<usize>, faults: &mut Faults) -> usize {

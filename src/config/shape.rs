@@ -66,6 +66,7 @@ fn expected_in_words(expected: &str) -> String {
     match expected {
         "sequence start" => "expected a list, whose items begin with `- `".to_owned(),
         "mapping start" => "expected keys with values, `key: value`".to_owned(),
+        "string scalar" => "expected one value here".to_owned(),
         other => format!("expected {other}"),
     }
 }

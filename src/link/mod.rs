@@ -4,14 +4,17 @@
 //! the allow-list, the identity, the cookie and the decoration, each in a file of its own.
 
 mod allow_list;
+mod arrival;
 mod cookie;
 mod decision;
 mod decoration;
 mod domain;
 mod identity;
 mod linker;
+mod origin;
 mod pair;
 mod query;
+mod sites;
 mod target;
 
 pub use allow_list::{AllowList, BadEntry, Destination, Entry, NotAllowed, Scheme};

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 /// The pairs of a query between its `&`s, empty ones included.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = &str> {
@@ -21,6 +21,13 @@ pub(super) fn is_named(pair: &str, name: &str) -> bool {
 /// The raw value of a pair: what stands behind its first `=`, or nothing.
 pub(super) fn value(pair: &str) -> &str {
     pair.split_once('=').map_or("", |(_, value)| value)
+}
+
+/// Escapes whatever can't stand in a header as it is, and nothing else: spaces, control characters and all that is not
+/// ASCII.
+pub(super) fn to_visible_ascii(text: &str) -> Cow<'_, str> {
+    const INVISIBLE: &AsciiSet = &CONTROLS.add(b' ');
+    utf8_percent_encode(text, INVISIBLE).into()
 }
 
 /// Puts one more pair, or several, behind a query; nothing added changes nothing.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::allow_list::is_plain_path;
@@ -92,7 +92,7 @@ pub(super) fn add_path(url: &mut Url, more: &str) -> Result<(), BadTarget> {
 /// Adds a query behind the URL's own; nothing, or an empty one, changes nothing.
 pub(super) fn add_query(url: &mut Url, more: Option<&str>) {
     let Some(more) = more.filter(|more| !more.is_empty()) else { return };
-    let more = utf8_percent_encode(more, CONTROLS).to_string();
+    let more = query::to_visible_ascii(more);
     let query = query::append(url.query(), &more).map(std::borrow::Cow::into_owned);
     url.set_query(query.as_deref());
 }

@@ -1,3 +1,24 @@
 //! All integration tests, in one program so that they are linked once and run in parallel.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on has failed"
+)]
+
+mod attacks;
+mod browser;
+mod commands;
+mod config_faults;
+mod hand_off;
+mod landing;
+mod lifecycle;
+mod limits;
+mod properties;
+mod refusals;
+mod scale;
 mod support;
+mod tidy;
+mod webdriver;

@@ -258,12 +258,12 @@ pub struct Reply {
 impl Reply {
     /// The first field of a name.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// All fields of a name.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.fields.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    /// How many fields have a name.
+    pub fn count(&self, name: &str) -> usize {
+        self.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).count()
     }
 
     pub fn location(&self) -> Option<&str> {

@@ -1,0 +1,133 @@
+//! What visitors of one origin may ask for, and the URL that they are sent to.
+
+use std::collections::HashMap;
+
+use url::Url;
+
+use super::allow_list::{AllowList, Destination, NotAllowed};
+use super::decision::{NotCarried, Refusal, Step, Trace};
+use super::decoration::decorate;
+use super::identity::Identity;
+use super::pair::DomainPair;
+use super::target::{self, BadTarget};
+use super::{TO, is_plain_name, query};
+
+/// The entries and links of every pair that lists an origin.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OriginRules {
+    pub allow_list: AllowList,
+    links: HashMap<String, Url>,
+}
+
+impl OriginRules {
+    /// Adds what one pair, given with its place in the file, allows.
+    pub(super) fn open(&mut self, pair: &DomainPair, index: usize) {
+        for entry in &pair.destinations {
+            self.allow_list.insert(entry.clone(), index);
+        }
+        for (name, url) in &pair.links {
+            self.links.entry(name.clone()).or_insert_with(|| url.clone());
+        }
+    }
+
+    /// The URL that a visitor asks for, not yet admitted. `rest` is what stands behind the route: nothing, or `/link`
+    /// with perhaps a path behind it.
+    pub(super) fn asked(&self, rest: &str, query: Option<&str>, trace: &mut impl Trace) -> Result<Url, Refusal> {
+        let asked = match rest.strip_prefix('/') {
+            Some(link) => self.linked(link, query, trace)?,
+            None => wanted(query.unwrap_or_default(), trace)?,
+        };
+        asked.map_err(|why| {
+            trace.step(Step::BadTarget(why));
+            Refusal::BadTo
+        })
+    }
+
+    /// The URL of a named link, with what the request adds to its path and query.
+    fn linked(
+        &self,
+        link: &str,
+        query: Option<&str>,
+        trace: &mut impl Trace,
+    ) -> Result<Result<Url, BadTarget>, Refusal> {
+        let (name, more) = link.split_once('/').unwrap_or((link, ""));
+        trace.step(Step::Link(name));
+        if !is_plain_name(name) {
+            return Err(Refusal::UnknownLink);
+        }
+        let mut url = self.links.get(name).ok_or(Refusal::UnknownLink)?.clone();
+        if !more.is_empty()
+            && let Err(why) = target::add_path(&mut url, more)
+        {
+            return Ok(Err(why));
+        }
+        target::add_query(&mut url, query);
+        Ok(Ok(url))
+    }
+
+    /// Writes the identity into the URL, or leaves it out where the URL would be too long or not read back: whatever
+    /// goes wrong around an identity, the visitor still gets to the shop.
+    pub(super) fn send(
+        &self,
+        admitted: &Destination,
+        pair: &DomainPair,
+        identity: Result<&Identity, &NotCarried>,
+    ) -> Result<(Destination, Result<(), NotCarried>), BadTarget> {
+        let url = admitted.url().as_str();
+        let decorated = identity.map_err(|why| *why).and_then(|identity| {
+            let text = decorate(url, &pair.parameter, Some(identity.escaped()));
+            self.readmit(&text).map_err(|why| match why {
+                BadTarget::LongLocation => NotCarried::TooLong,
+                _ => NotCarried::Failed,
+            })
+        });
+        match decorated {
+            Ok(destination) => Ok((destination, Ok(()))),
+            Err(why) => {
+                let plain = decorate(url, &pair.parameter, None::<&str>);
+                Ok((self.readmit(&plain)?, Err(why)))
+            }
+        }
+    }
+
+    /// Reads a finished Location as a browser will, and asks the allow-list once more.
+    fn readmit(&self, location: &str) -> Result<Destination, BadTarget> {
+        if location.len() > MAX_LOCATION {
+            return Err(BadTarget::LongLocation);
+        }
+        if !location.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(BadTarget::Ambiguous);
+        }
+        let url = Url::parse(location).map_err(|_| BadTarget::Ambiguous)?;
+        if url.as_str() != location {
+            return Err(BadTarget::Ambiguous);
+        }
+        self.allow_list.admit(url).map_err(|_: NotAllowed| BadTarget::Ambiguous)
+    }
+}
+
+/// The URL of the one `to`, with the other pairs of the query behind its own: a form's fields, or the parameters of a
+/// destination that nobody escaped.
+fn wanted(query: &str, trace: &mut impl Trace) -> Result<Result<Url, BadTarget>, Refusal> {
+    let mut to = None;
+    let mut others = String::new();
+    for pair in query::pairs(query).filter(|pair| !pair.is_empty()) {
+        if !query::is_named(pair, TO) {
+            if !others.is_empty() {
+                others.push('&');
+            }
+            others.push_str(pair);
+        } else if to.replace(query::value(pair)).is_some() {
+            return Err(Refusal::RepeatedTo);
+        }
+    }
+    let to = to.ok_or(Refusal::MissingTo)?;
+    trace.step(Step::To(to));
+    Ok(target::parse(to).map(|mut url| {
+        target::add_query(&mut url, Some(&others));
+        url
+    }))
+}
+
+/// The most bytes of a Location; common proxies and browsers take heads of 8 KiB and more.
+const MAX_LOCATION: usize = 8192;

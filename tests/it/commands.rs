@@ -1,0 +1,146 @@
+//! The commands: exit code, stdout and stderr of each, as they stand in `tests/it/snapshots`.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use insta::assert_snapshot;
+
+use crate::support::{Program, crosslink, repository};
+
+/// Everything that a command says, with what it was asked in front.
+fn said(arguments: &[&str]) -> String {
+    said_by(crosslink().current_dir(repository("")).args(arguments), arguments)
+}
+
+fn said_by(command: &mut Command, arguments: &[&str]) -> String {
+    let output = command.env("COLUMNS", "100").output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    format!(
+        "$ crosslink {}\n-- exit {}\n-- stdout\n{}-- stderr\n{}",
+        arguments.join(" "),
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr)
+    )
+}
+
+#[test]
+fn help_tells_a_newcomer_where_to_start() {
+    for command in ["", "serve", "check", "explain", "demo"] {
+        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        assert_snapshot!(format!("help_{command}"), said(&arguments));
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for (name, arguments) in [
+        ("nothing", &[][..]),
+        ("unknown_command", &["run"]),
+        ("no_url", &["explain"]),
+        ("bad_url", &["explain", "https://a b/"]),
+        ("bad_header", &["explain", "https://www.yoursite.com/", "--header", "no colon"]),
+        ("bad_listen", &["serve", "--listen", "somewhere"]),
+        ("public_demo", &["demo", "--listen", "0.0.0.0:8080"]),
+    ] {
+        let said = said(arguments);
+        assert!(said.contains("-- exit 2\n"), "{said}");
+        assert_snapshot!(format!("usage_{name}"), said);
+    }
+}
+
+#[test]
+fn the_shipped_configurations_pass() {
+    for file in ["config/crosslink.yaml", "config/minimal.yaml"] {
+        let name = file.replace(['/', '.'], "_");
+        assert_snapshot!(format!("check_{name}"), said(&["check", "--config", file]));
+    }
+}
+
+#[test]
+fn warnings_do_not_fail_a_check() {
+    assert_snapshot!(said(&["check", "--config", "tests/data/warnings.yaml"]));
+}
+
+#[test]
+fn a_missing_configuration_exits_with_78() {
+    assert_snapshot!("missing_named", said(&["check", "--config", "nowhere.yaml"]));
+    let nowhere = tempfile::tempdir().unwrap();
+    let arguments = ["serve"];
+    let said = said_by(crosslink().current_dir(&nowhere).args(arguments), &arguments);
+    assert_snapshot!("missing_default", said);
+}
+
+#[test]
+fn the_environment_names_the_configuration() {
+    let output = crosslink()
+        .env("CROSSLINK_CONFIG", repository("config/minimal.yaml"))
+        .current_dir("/")
+        .args(["explain", "https://www.yoursite.com/go?to=https://yoursite.3rd-party-checkout.com/"])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+}
+
+#[test]
+fn an_address_that_is_taken_exits_with_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = crosslink()
+        .current_dir(repository(""))
+        .args(["serve", "--config", "config/minimal.yaml", "--listen", &address])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("crosslink: cannot listen on {address}: ")) && said.contains("hint:"), "{said}");
+}
+
+#[test]
+fn explain_tells_each_step() {
+    let shop = "https://www.yourshop.example";
+    let checkout = "https://checkout.yourshop.example";
+    let anonymous = "km_ai=fTTEiDDx9uNZXWYzrFM8hVkBqQY%3D";
+    for (name, exit, url, more) in [
+        ("link", 0, format!("{shop}/go/checkout"), &["--cookie", "a=1; km_ni=bob%40bob.com"][..]),
+        ("anonymous", 0, format!("{shop}/go/help?a=1#top"), &["--cookie", &format!("km_ni=null; {anonymous}")]),
+        ("no_identity", 0, format!("{shop}/go?to={checkout}/cart"), &[]),
+        ("unusable", 0, format!("{shop}/go/checkout"), &["--cookie", "km_ni=%zz; km_ai=guest"]),
+        ("head", 0, format!("{shop}/go/checkout"), &["--cookie", "km_ni=bob", "--method", "HEAD"]),
+        ("landing_set", 0, format!("{checkout}/cart?a=1&kmi=bob%40bob.com"), &[]),
+        ("landing_kept", 0, format!("{checkout}/cart?kmi=bob"), &["--cookie", "km_ni=eve"]),
+        ("landing_replaced", 0, format!("{checkout}/cart?kmi=bob"), &["--cookie", anonymous]),
+        ("landing_invalid", 0, format!("{checkout}/cart?kmi=null"), &[]),
+        ("landing_several", 0, format!("{checkout}/cart?kmi=a&km_i=b"), &[]),
+        ("landing_token", 0, format!("{checkout}/cart?kmt=abc"), &[]),
+        ("bad_host", 1, format!("{shop}/go/checkout"), &["--header", "Host: a", "--header", "Host: b"]),
+        ("unknown_host", 1, "https://elsewhere.example/go/checkout".to_owned(), &[]),
+        ("not_found", 1, "https://yoursite.3rd-party-checkout.com/cart?kmi=bob".to_owned(), &[]),
+        ("unknown_link", 1, format!("{shop}/go/chekout"), &[]),
+        ("missing_to", 1, format!("{shop}/go"), &[]),
+        ("repeated_to", 1, format!("{shop}/go?to=https://a.example&to=https://b.example"), &[]),
+        ("bad_to", 1, format!("{shop}/go?to=//evil.example"), &[]),
+        ("bad_path", 1, format!("{shop}/go/checkout/..%2fadmin"), &[]),
+        ("not_allowed", 1, format!("{shop}/go?to=https://evil.example"), &[]),
+        ("not_allowed_port", 1, format!("{shop}/go?to={checkout}:8443"), &[]),
+        ("method_not_allowed", 1, format!("{shop}/go/checkout"), &["--method", "POST"]),
+        ("prefetch", 1, format!("{shop}/go/checkout"), &["--header", "Sec-Purpose: prefetch;prerender"]),
+    ] {
+        let arguments: Vec<&str> = ["explain", &url].into_iter().chain(more.iter().copied()).collect();
+        let said = said(&arguments);
+        assert!(said.contains(&format!("-- exit {exit}\n")), "{said}");
+        assert_snapshot!(format!("explain_{name}"), said);
+    }
+}
+
+#[test]
+fn the_demo_takes_a_free_port_if_its_own_is_taken() {
+    // Whether or not this socket gets the port, it is taken then.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:8080");
+    let mut demo = Program::spawn(crosslink().arg("demo").stdout(Stdio::piped()));
+    let lines = BufReader::new(demo.child.stdout.take().unwrap()).lines();
+    let address = lines.map(Result::unwrap).find(|line| line.contains("http://www.yoursite.localhost:")).unwrap();
+    assert!(!address.contains(":8080"), "{address}");
+    demo.signal("TERM");
+    assert_eq!(demo.child.wait().unwrap().code(), Some(0));
+}

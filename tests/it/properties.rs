@@ -1,0 +1,222 @@
+//! The laws, tried with more inputs than anybody would write down.
+
+use crosslink::config;
+use crosslink::link::{
+    Arrived, Decision, HostPort, Identity, Linker, Method, Parameter, Visit, decorate, parse_decoded, undecorate,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::RngSeed;
+
+use crate::support::{CONFIG, parse};
+
+/// Pieces that URLs and attacks on them are made of.
+const PIECES: &[&str] = &[
+    "https://",
+    "http://",
+    "//",
+    "/",
+    "\\",
+    "@",
+    ":",
+    "?",
+    "#",
+    "&",
+    "=",
+    ";",
+    ".",
+    "..",
+    "%2e",
+    "%2f",
+    "%5c",
+    "%00",
+    "%0d%0a",
+    "%20",
+    "%",
+    "%zz",
+    "+",
+    "%2B",
+    "to=",
+    "%74o=",
+    "kmi=",
+    "km_i=",
+    "kmt=",
+    "%6bmi=",
+    "kmi",
+    "x",
+    "a=1",
+    "evil.example",
+    "ok.example",
+    ".ok.example",
+    "a.wild.example",
+    "wild.example",
+    "ports.example:8443",
+    "paths.example/shop",
+    "plain.example",
+    "127.0.0.1",
+    "0x7f.1",
+    "[::1]:8080",
+    "xn--bcher-kva.example",
+    "b\u{fc}cher.example",
+    "\u{3002}",
+    "\u{ff0f}",
+    "\u{a0}",
+    "checkout",
+    "/go",
+    "/go/checkout",
+    "/cart",
+    "null",
+    "bob%40bob.com",
+    ":443",
+    ":80",
+];
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![4 => vec(select(PIECES), 0..12).prop_map(|pieces| pieces.concat()), 1 => ".{0,40}"]
+}
+
+/// A target as HTTP lets it through, and what else a visit has.
+#[derive(Clone, Debug)]
+struct Request {
+    method: Method,
+    host: Option<String>,
+    path: String,
+    query: Option<String>,
+    cookies: Vec<Vec<u8>>,
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let method = select(&[Method::Get, Method::Get, Method::Get, Method::Head, Method::Other][..]);
+    let hosts = &["www.yoursite.com", "shop.example", "ok.example", "a.wild.example", "paths.example", "[::1]:8080"];
+    let host =
+        prop_oneof![8 => select(&hosts[..]).prop_map(|host| Some(host.to_owned())), 1 => proptest::option::of(text())];
+    let path = prop_oneof![
+        3 => Just("/go".to_owned()),
+        2 => text().prop_map(|more| format!("/go/checkout/{more}")),
+        2 => text().prop_map(|path| format!("/{path}")),
+        1 => text(),
+    ];
+    let query = prop_oneof![
+        4 => text().prop_map(|to| Some(format!("to=https://{to}"))),
+        2 => text().prop_map(|to| Some(format!("to={to}"))),
+        2 => text().prop_map(|value| Some(format!("a&kmi={value}"))),
+        1 => proptest::option::of(text()),
+    ];
+    let cookie = prop_oneof![
+        text().prop_map(|value| format!("km_ni={value}").into_bytes()),
+        text().prop_map(|value| format!("x={value}; km_ai={value}").into_bytes()),
+        vec(any::<u8>(), 0..60),
+    ];
+    (method, host, path, query, vec(cookie, 0..3)).prop_map(|(method, host, path, query, cookies)| Request {
+        method,
+        host,
+        // The path ends where the query begins.
+        path: path.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        query: query.map(|query| query.split('#').next().unwrap_or_default().to_owned()),
+        cookies,
+    })
+}
+
+impl Request {
+    fn decide<'l>(&self, linker: &'l Linker) -> Decision<'l> {
+        let cookies: Vec<&[u8]> = self.cookies.iter().map(Vec::as_slice).collect();
+        linker.decide(&Visit {
+            method: self.method,
+            host: self.host.as_deref().map(str::as_bytes),
+            authority: None,
+            path: &self.path,
+            query: self.query.as_deref(),
+            cookies: &cookies,
+            purpose: None,
+        })
+    }
+}
+
+/// Where visitors of the test's configuration may ever be sent, judged without the allow-list's own code: as text.
+fn is_allowed(location: &str) -> bool {
+    let (scheme, rest) = location.split_once("://").expect("an absolute URL");
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let path = rest.split(['?', '#']).next().unwrap_or_default().strip_prefix(authority).unwrap_or_default();
+    let exact = ["yoursite.3rd-party-checkout.com", "ok.example", "ports.example:8443", "127.0.0.1", "[::1]:8080"];
+    match (scheme, authority) {
+        ("https", host) if exact.contains(&host) || host == "xn--bcher-kva.example" => true,
+        ("http", host) => host == "plain.example",
+        ("https", "paths.example") => path == "/shop" || path.starts_with("/shop/"),
+        ("https", host) => host.strip_suffix(".wild.example").is_some_and(|labels| {
+            labels.split('.').all(|label| {
+                !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            })
+        }),
+        _ => false,
+    }
+}
+
+/// Every run tries the same inputs, so that a failure is a change's fault. Another number tries others.
+const SEED: u64 = 2026;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, rng_seed: RngSeed::Fixed(SEED), ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_visit_leaves_the_allow_list(request in request()) {
+        let config = linker();
+        match request.decide(config) {
+            Decision::HandOff(hand_off) => {
+                let location = hand_off.destination.url().as_str();
+                prop_assert!(is_allowed(location), "{location}");
+                prop_assert!(location.bytes().all(|byte| byte.is_ascii_graphic()) && location.len() <= 8192);
+            }
+            Decision::Land(land) => {
+                // On the host that was asked, whatever the path is.
+                let host = land.location.split("://").nth(1).and_then(|rest| rest.split('/').next());
+                let asked = HostPort::parse(request.host.as_deref().unwrap().as_bytes()).unwrap().host.into_owned();
+                prop_assert!(host.is_some_and(|host| host.starts_with(asked.as_str())), "{}", land.location);
+                prop_assert!(land.location.bytes().all(|byte| byte.is_ascii_graphic()), "{}", land.location);
+                prop_assert!(land.set_cookie.is_none_or(|cookie| cookie.starts_with("km_ni=") && cookie.is_ascii()));
+            }
+            Decision::Refuse(..) => {}
+        }
+    }
+
+    #[test]
+    fn equal_visits_decide_equally(request in request()) {
+        let [first, second] = [linker(), linker()].map(|linker| format!("{:?}", request.decide(linker)));
+        prop_assert_eq!(first, second);
+    }
+
+    #[test]
+    fn undecorating_gives_back_what_was_decorated(url in text(), raw in text()) {
+        let parameter = Parameter::default();
+        let (Ok(url), Ok(identity)) = (parse_decoded(&format!("https://ok.example/{url}")), Identity::from_cookie(raw.as_bytes())) else {
+            return Ok(());
+        };
+        prop_assume!(url.query().is_none_or(|query| !parameter.is_in(query)));
+        let decorated = decorate(url.as_str(), &parameter, Some(identity.escaped()));
+        let undecorated = undecorate(&decorated, &parameter);
+        prop_assert_eq!(&undecorated.clean, url.as_str());
+        let Arrived::Plain(value) = undecorated.arrived else { panic!("{:?}", undecorated.arrived) };
+        prop_assert_eq!(&Identity::from_query(value).unwrap(), &identity);
+        prop_assert_eq!(&Identity::from_cookie(value.as_bytes()).unwrap(), &identity);
+    }
+
+    #[test]
+    fn decorating_twice_is_decorating_once(url in text(), first in "[a-z%0-9]{0,9}", second in "[a-z%0-9]{0,9}") {
+        let parameter = Parameter::default();
+        let twice = decorate(&decorate(&url, &parameter, Some(first)), &parameter, Some(&second));
+        prop_assert_eq!(twice, decorate(&url, &parameter, Some(second)));
+    }
+
+    #[test]
+    fn no_configuration_panics(text in "(pairs:|- origin: |destination: |landing: |links: |a.example|[*&{}\\[\\],:'\" \n-]|.){0,40}") {
+        if let Err(faults) = config::parse(&text) {
+            prop_assert!(!faults.is_empty());
+            prop_assert!(!config::render_faults("test", &text, &faults).is_empty());
+        }
+    }
+}
+
+fn linker() -> &'static Linker {
+    static LINKER: std::sync::OnceLock<Linker> = std::sync::OnceLock::new();
+    LINKER.get_or_init(|| parse(CONFIG).linker)
+}

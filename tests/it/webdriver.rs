@@ -1,0 +1,208 @@
+//! A real browser, driven by the `WebDriver` protocol and nothing else.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{PATIENCE, Program, find};
+
+/// A browser with a profile of its own, which ends when it is dropped, after a panic too.
+pub struct Browser {
+    address: SocketAddr,
+    session: String,
+    // Dropped in this order: nothing writes into the folder any more when it is removed.
+    _driver: Program,
+    _home: TempDir,
+}
+
+impl Browser {
+    /// Starts Chromium.
+    pub fn start() -> Self {
+        Self::chromium(&json!({}))
+    }
+
+    /// Starts Chromium with JavaScript switched off for pages; [`Browser::script`] works all the same.
+    pub fn without_javascript() -> Self {
+        Self::chromium(&json!({ "profile.managed_default_content_settings.javascript": 2 }))
+    }
+
+    fn chromium(preferences: &Value) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut driver = Command::new(find("chromedriver").unwrap());
+        // Whatever the browser leaves behind goes into the folder, and nothing comes from the user's own.
+        driver.arg("--port=0").env("HOME", home.path()).env("TMPDIR", home.path());
+        driver.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
+        let mut driver = Program::spawn(driver.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
+        let line = announced(&mut driver, "started successfully on port ");
+        let port = line.rsplit(' ').next().and_then(|port| port.trim_end_matches('.').parse().ok()).expect("a port");
+        let capabilities = chromium_capabilities(home.path(), preferences);
+        Self::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &capabilities, driver, home)
+    }
+
+    /// Opens a session with a driver that listens.
+    fn open(address: SocketAddr, capabilities: &Value, driver: Program, home: TempDir) -> Self {
+        let mut browser = Self { address, session: String::new(), _driver: driver, _home: home };
+        let created = browser.ask("POST", "/session", &json!({ "capabilities": { "alwaysMatch": capabilities } }));
+        created.unwrap()["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
+        browser
+    }
+
+    /// Opens a page and waits until it is loaded.
+    pub fn go(&self, url: &str) {
+        self.post("/url", &json!({ "url": url }));
+    }
+
+    /// The address in the address bar.
+    pub fn url(&self) -> String {
+        text_of(self.get("/url"))
+    }
+
+    /// Goes one page back in the history.
+    pub fn back(&self) {
+        self.post("/back", &json!({}));
+    }
+
+    /// Goes one page forward in the history.
+    pub fn forward(&self) {
+        self.post("/forward", &json!({}));
+    }
+
+    /// Gives the window a size.
+    pub fn resize(&self, width: u32, height: u32) {
+        self.post("/window/rect", &json!({ "width": width, "height": height }));
+    }
+
+    /// Clicks what a CSS selector finds first.
+    pub fn click(&self, css: &str) {
+        self.post(&format!("{}/click", self.element(css)), &json!({}));
+    }
+
+    /// The text of what a CSS selector finds first, as it is shown.
+    pub fn text(&self, css: &str) -> String {
+        text_of(self.get(&format!("{}/text", self.element(css))))
+    }
+
+    /// An attribute of what a CSS selector finds first.
+    pub fn attribute(&self, css: &str, name: &str) -> Option<String> {
+        self.get(&format!("{}/attribute/{name}", self.element(css))).as_str().map(str::to_owned)
+    }
+
+    /// Runs a script in the page, with arguments, and gives what it returns.
+    pub fn script(&self, script: &str, arguments: &[&str]) -> Value {
+        self.post("/execute/sync", &json!({ "script": script, "args": arguments }))
+    }
+
+    /// All cookies that the page's address gets, `HttpOnly` ones too.
+    pub fn cookies(&self) -> Vec<Value> {
+        self.get("/cookie").as_array().expect("a list of cookies").clone()
+    }
+
+    /// Puts in a cookie of the site of the page.
+    pub fn add_cookie(&self, cookie: &Value) {
+        self.post("/cookie", &json!({ "cookie": cookie }));
+    }
+
+    /// Removes all cookies that the page's address gets.
+    pub fn forget_cookies(&self) {
+        self.done("DELETE", "/cookie", &Value::Null);
+    }
+
+    /// The path of an element, for which the driver waits a little.
+    fn element(&self, css: &str) -> String {
+        let found = self.post("/element", &json!({ "using": "css selector", "value": css }));
+        format!("/element/{}", found[ELEMENT].as_str().expect("an element"))
+    }
+
+    fn get(&self, path: &str) -> Value {
+        self.done("GET", path, &Value::Null)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        self.done("POST", path, body)
+    }
+
+    fn done(&self, method: &str, path: &str, body: &Value) -> Value {
+        let answer = self.ask(method, &format!("/session/{}{path}", self.session), body);
+        answer.unwrap_or_else(|error| panic!("{method} {path} {body}: {error}"))
+    }
+
+    /// Sends one command; does not panic, so that it can be used after a panic.
+    fn ask(&self, method: &str, path: &str, body: &Value) -> io::Result<Value> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut stream = TcpStream::connect(self.address)?;
+        // Longer than the driver's own limits, whose errors say more.
+        stream.set_read_timeout(Some(PATIENCE * 3))?;
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let fields = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        stream.write_all(format!("{head}{fields}\r\n{body}").as_bytes())?;
+        // The browser, once started, keeps the driver's sockets open: there is no waiting for the end of a connection.
+        let mut reply = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reply.read_line(&mut head)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let fields = head.to_ascii_lowercase();
+        let length = fields.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let length = length.and_then(|length| length.trim().parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+        let mut body = vec![0; length];
+        reply.read_exact(&mut body)?;
+        let value = serde_json::from_slice::<Value>(&body)?["value"].take();
+        if head.starts_with("HTTP/1.1 200") { Ok(value) } else { Err(io::Error::other(value.to_string())) }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Ends the browser itself; the driver is killed after that.
+        let _ = self.ask("DELETE", &format!("/session/{}", self.session), &Value::Null);
+    }
+}
+
+/// What a program says in the line that holds `mark`. It is read on until it ends, so that it never waits to be heard.
+pub fn announced(program: &mut Program, mark: &str) -> String {
+    let lines = BufReader::new(program.child.stdout.take().expect("a pipe")).lines();
+    let (say, said) = mpsc::channel();
+    thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(say.send(line))));
+    loop {
+        let line = said.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{mark} was not said: {error}"));
+        if line.contains(mark) {
+            return line.trim().to_owned();
+        }
+    }
+}
+
+fn chromium_capabilities(home: &Path, preferences: &Value) -> Value {
+    let profile = format!("--user-data-dir={}", home.join("profile").display());
+    let arguments = [
+        "--headless=new",
+        "--no-sandbox", // for root, in containers
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--remote-debugging-pipe", // the browser ends with its driver, however that ends
+        &profile,
+    ];
+    json!({
+        "timeouts": { "implicit": 10_000, "pageLoad": 30_000, "script": 10_000 },
+        "goog:chromeOptions": { "binary": find("chromium").unwrap(), "args": arguments, "prefs": preferences },
+    })
+}
+
+fn text_of(value: Value) -> String {
+    serde_json::from_value(value).expect("a text")
+}
+
+/// The name that the W3C gives to references to elements.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
