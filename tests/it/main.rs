@@ -17,6 +17,7 @@ mod landing;
 mod lifecycle;
 mod limits;
 mod properties;
+mod readme;
 mod refusals;
 mod scale;
 mod support;
