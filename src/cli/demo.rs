@@ -15,13 +15,14 @@ use hyper::http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::net::TcpListener;
 
-use super::serve::{server_limits, spawn_sink, stop_on_signals};
+use super::serve::{spawn_sink, stop_on_signals};
 use super::{Failure, cannot_listen, print, runtime};
 use crate::config;
 use crate::http::handler::{Handler, with_visit};
-use crate::http::request_log::{Format, RequestLog, Requests};
+use crate::http::request_log::RequestLog;
 use crate::http::server::{self, Answer};
 use crate::link::{HostPort, Identity, Visit, read_cookie};
+use crate::settings::{Log, LogFormat, LoggedRequests};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -47,13 +48,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         })?;
         let stop = stop_on_signals()?;
         print(&welcome(address.port(), &text))?;
-        let log = RequestLog::new(sink.clone(), Format::Text, Requests::All);
+        let log = RequestLog::new(sink.clone(), Log { format: LogFormat::Text, requests: LoggedRequests::All });
         let demo = Demo {
             crosslink: Handler::new(Arc::new(config.linker), log),
             port: address.port(),
             seen: Mutex::default(),
         };
-        server::run(vec![listener], demo, server_limits(config.limits), stop).await;
+        server::run(vec![listener], demo, config.limits, stop).await;
         Ok(())
     });
     // Whether a line of a demo's log was dropped is of no interest.

@@ -10,10 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigFile, EXIT_FAILED, Failure, Loaded, cannot_listen, runtime};
-use crate::config::{Limits, Log, LogFormat, LoggedRequests};
 use crate::http::handler::Handler;
-use crate::http::request_log::{Format, RequestLog, Requests};
+use crate::http::request_log::RequestLog;
 use crate::http::server;
+use crate::settings::{Limits, LogFormat};
 use crate::sink::Sink;
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tracing::warn!(line = warning.at.line, column = warning.at.column, "{}", warning.problem);
     }
     let addresses = if arguments.listen.is_empty() { &config.listen } else { &arguments.listen };
-    let handler = Handler::new(Arc::new(config.linker), request_log(config.log, requests.clone()));
+    let handler = Handler::new(Arc::new(config.linker), RequestLog::new(requests.clone(), config.log));
     let served = runtime()?.block_on(serve(addresses, handler, config.limits));
     if let Ok(cut) = &served {
         tracing::info!(cut, "stopped");
@@ -57,7 +57,7 @@ async fn serve(addresses: &[SocketAddr], handler: Handler, limits: Limits) -> Re
         listeners.push(listener);
     }
     let stop = stop_on_signals()?;
-    Ok(server::run(listeners, handler, server_limits(limits), stop).await)
+    Ok(server::run(listeners, handler, limits, stop).await)
 }
 
 /// A token that SIGTERM or Ctrl-C cancels; a second one of them ends the program at once.
@@ -83,27 +83,9 @@ pub(super) fn stop_on_signals() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-pub(super) fn server_limits(limits: Limits) -> server::Limits {
-    let Limits { connections, head_timeout, idle_timeout, head_bytes, drain } = limits;
-    server::Limits { connections, head_timeout, idle_timeout, head_bytes, drain }
-}
-
 pub(super) fn spawn_sink(output: impl io::Write + Send + 'static) -> Result<Sink, Failure> {
     Sink::spawn(output)
         .map_err(|error| Failure::new(format!("cannot start the log's thread: {error}"), "look at the system's limits"))
-}
-
-fn request_log(log: Log, sink: Sink) -> RequestLog {
-    let format = match log.format {
-        LogFormat::Json => Format::Json,
-        LogFormat::Text => Format::Text,
-    };
-    let requests = match log.requests {
-        LoggedRequests::All => Requests::All,
-        LoggedRequests::Refused => Requests::Refused,
-        LoggedRequests::Off => Requests::Off,
-    };
-    RequestLog::new(sink, format, requests)
 }
 
 /// The program's own events, on stderr.

@@ -17,9 +17,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 pub use fault::{ConfigFault, Place, render_faults, render_warnings};
-pub use server::{Limits, Log, LogFormat, LoggedRequests};
 
 use crate::link::{DomainPair, Linker};
+use crate::settings::{Limits, Log};
 use fault::Faults;
 use raw::RawConfig;
 

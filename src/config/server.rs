@@ -11,50 +11,7 @@ use serde_yaml::Spanned;
 
 use super::fault::Faults;
 use super::raw::{OneOrMany, RawLimits, RawLog, Text, texts};
-
-/// What one client may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections served at a time.
-    pub connections: usize,
-    /// From a request's first byte to the end of its head.
-    pub head_timeout: Duration,
-    /// How long a connection may stay without a request.
-    pub idle_timeout: Duration,
-    /// The most bytes of a request's head.
-    pub head_bytes: usize,
-    /// How long requests under way may take once the program stops.
-    pub drain: Duration,
-}
-
-/// What is logged, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// How a line looks.
-    pub format: LogFormat,
-    /// Which requests get a line.
-    pub requests: LoggedRequests,
-}
-
-/// How a line of the log looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// Words for people.
-    Text,
-}
-
-/// Which requests get a line in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoggedRequests {
-    /// All of them.
-    All,
-    /// Those that were refused.
-    Refused,
-    /// None.
-    Off,
-}
+use crate::settings::{Limits, Log, LogFormat, LoggedRequests};
 
 pub(super) fn check_version(version: Option<&Text>, faults: &mut Faults) {
     if let Some(version) = version.filter(|version| version.value != "1") {

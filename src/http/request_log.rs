@@ -11,35 +11,15 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use crate::link::{Class, Decision, HostPort, Land, Method, NotCarried, Visit};
+use crate::settings::{Log, LogFormat, LoggedRequests};
 use crate::sink::Sink;
 
 /// Where lines go, how they look and which requests get one.
 #[derive(Clone, Debug)]
 pub struct RequestLog {
     sink: Sink,
-    format: Format,
-    requests: Requests,
+    log: Log,
     ids: Arc<Ids>,
-}
-
-/// How a line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object.
-    Json,
-    /// Words for people.
-    Text,
-}
-
-/// Which requests get a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Requests {
-    /// All of them.
-    All,
-    /// Those that were refused.
-    Refused,
-    /// None.
-    Off,
 }
 
 /// Request ids: a random start for each process, then a count.
@@ -68,19 +48,19 @@ struct Line<'a> {
 impl RequestLog {
     /// A log that writes to `sink`.
     #[must_use]
-    pub fn new(sink: Sink, format: Format, requests: Requests) -> Self {
+    pub fn new(sink: Sink, log: Log) -> Self {
         // The keys of a `RandomState` are random; the hash of nothing under them is a random number.
         let random = RandomState::new().build_hasher().finish().to_be_bytes();
         let process = random.iter().take(4).fold(0, |number, byte| (number << 8) | u32::from(*byte));
-        Self { sink, format, requests, ids: Arc::new(Ids { process, next: AtomicU64::new(1) }) }
+        Self { sink, log, ids: Arc::new(Ids { process, next: AtomicU64::new(1) }) }
     }
 
     /// Writes the line of one request into the buffer of the log.
     pub fn write(&self, decision: &Decision<'_>, visit: &Visit<'_>, status: u16, took: Duration) {
-        let wanted = match self.requests {
-            Requests::All => true,
-            Requests::Refused => matches!(decision, Decision::Refuse(..)),
-            Requests::Off => false,
+        let wanted = match self.log.requests {
+            LoggedRequests::All => true,
+            LoggedRequests::Refused => matches!(decision, Decision::Refuse(..)),
+            LoggedRequests::Off => false,
         };
         if !wanted {
             return;
@@ -115,9 +95,9 @@ impl RequestLog {
         };
         self.sink.push(|lines| {
             // Writing to memory does not fail.
-            let _ = match self.format {
-                Format::Json => serde_json::to_writer(&mut *lines, &line).map_err(Into::into),
-                Format::Text => write!(lines, "{line}"),
+            let _ = match self.log.format {
+                LogFormat::Json => serde_json::to_writer(&mut *lines, &line).map_err(Into::into),
+                LogFormat::Text => write!(lines, "{line}"),
             };
             lines.push(b'\n');
         });

@@ -21,21 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::stream::{Patience, WatchedStream};
-
-/// What one client may cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections served at a time; newcomers wait in the listener's queue.
-    pub connections: usize,
-    /// From a request's first byte to the end of its head.
-    pub head_timeout: Duration,
-    /// How long a connection may stay without a request.
-    pub idle_timeout: Duration,
-    /// The most bytes of a request's head; over it the answer is 431.
-    pub head_bytes: usize,
-    /// How long requests under way may take once the server stops.
-    pub drain: Duration,
-}
+use crate::settings::Limits;
 
 /// Answers the head of one request. Bodies are never read.
 pub trait Answer: Send + Sync + 'static {

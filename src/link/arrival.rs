@@ -1,12 +1,14 @@
 //! A visitor arrives with an identity in the URL: out of the URL, into a cookie, or nowhere.
 
 use super::allow_list::Entry;
-use super::cookie::{IdentityCookie, read_identity};
-use super::decision::{Land, Method, Outcome, Step, Trace, Visit};
+use super::cookie::IdentityCookie;
+use super::decision::{Land, Method, Outcome, Visit};
 use super::decoration::{Arrived, undecorate};
 use super::identity::{Class, Identity};
 use super::pair::{DomainPair, Existing};
 use super::query::to_visible_ascii;
+use super::trace::{Step, Trace};
+use super::visitor::read_identity;
 
 /// A host on which identities land.
 pub(super) struct Arrival<'l> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use cookie::{Cookie, SameSite as CookieSameSite};
 
 use super::allow_list::Entry;
-use super::decision::{NotCarried, Step, Trace};
 use super::domain::Domain;
 use super::identity::Identity;
 
@@ -28,31 +27,6 @@ pub fn read<'a>(fields: &[&'a [u8]], name: &str) -> Option<&'a [u8]> {
         }
     }
     found
-}
-
-/// The first usable identity among the named cookies.
-pub(super) fn read_identity<'n>(
-    cookies: &[&[u8]],
-    names: impl Iterator<Item = &'n str>,
-    trace: &mut impl Trace,
-) -> Result<Identity, NotCarried> {
-    let mut names = names;
-    let mut why_none = NotCarried::Absent;
-    for name in names.by_ref() {
-        match read(cookies, name).map(Identity::from_cookie) {
-            None => trace.step(Step::CookieAbsent(name)),
-            Some(Err(unusable)) => {
-                trace.step(Step::CookieUnusable(name, unusable));
-                why_none = NotCarried::Unusable;
-            }
-            Some(Ok(identity)) => {
-                trace.step(Step::CookieTaken(name, &identity));
-                names.for_each(|name| trace.step(Step::CookieNotNeeded(name)));
-                return Ok(identity);
-            }
-        }
-    }
-    Err(why_none)
 }
 
 fn trim(mut bytes: &[u8]) -> &[u8] {

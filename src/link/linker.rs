@@ -1,12 +1,13 @@
 //! The rules of all pairs, and the one decision that they are for.
 
 use super::arrival::Arrival;
-use super::cookie::read_identity;
-use super::decision::{Decision, HandOff, Method, NotCarried, Refusal, Role, Step, Trace, Visit};
+use super::decision::{Decision, HandOff, Method, NotCarried, Refusal, Role, Visit};
 use super::domain::HostPort;
 use super::origin::OriginRules;
 use super::pair::DomainPair;
 use super::sites::{DestinationSite, Sites};
+use super::trace::{Step, Trace};
+use super::visitor::read_identity;
 
 /// The immutable rules of all pairs; what a new configuration replaces as a whole.
 #[derive(Clone, Debug)]

@@ -16,16 +16,19 @@ mod pair;
 mod query;
 mod sites;
 mod target;
+mod trace;
+mod visitor;
 
 pub use allow_list::{AllowList, BadEntry, Destination, Entry, NotAllowed, Scheme};
 pub use cookie::{CookieDomain, IdentityCookie, SameSite, read as read_cookie};
-pub use decision::{Decision, HandOff, Land, Method, NotCarried, Outcome, Refusal, Role, Step, Trace, Visit};
+pub use decision::{Decision, HandOff, Land, Method, NotCarried, Outcome, Refusal, Role, Visit};
 pub use decoration::{Arrived, BadParameter, Parameter, Undecorated, decorate, undecorate};
 pub use domain::{BadDomain, Domain, HostPort};
 pub use identity::{Class, Identity, MAX_CHARS, Unusable};
 pub use linker::Linker;
 pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin};
 pub use target::{BadTarget, parse_decoded};
+pub use trace::{Step, Trace};
 
 /// The query parameter that holds the destination of a hand-off without a link.
 const TO: &str = "to";

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use url::Url;
 
 use super::allow_list::{AllowList, Destination, NotAllowed};
-use super::decision::{NotCarried, Refusal, Step, Trace};
+use super::decision::{NotCarried, Refusal};
 use super::decoration::decorate;
 use super::identity::Identity;
 use super::pair::DomainPair;
 use super::target::{self, BadTarget};
+use super::trace::{Step, Trace};
 use super::{TO, is_plain_name, query};
 
 /// The entries and links of every pair that lists an origin.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::allow_list::Entry;
 use super::cookie::IdentityCookie;
-use super::domain::{HostPort, is_host_name, parents};
+use super::domain::{Domain, HostPort, parents};
 
 /// What each host is: an origin, a destination, or both.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +55,8 @@ impl Sites {
     }
 
     fn find_below(&self, host: &HostPort<'_>) -> Option<&DestinationSite> {
-        if self.below.is_empty() || !is_host_name(&host.host) {
+        // Only a host in its normal form can be one: the Location is made from it, and a browser must read it back.
+        if self.below.is_empty() || !Domain::parse(&host.host).is_ok_and(|domain| domain.as_str() == host.host) {
             return None;
         }
         parents(&host.host)

@@ -67,8 +67,14 @@ pub fn parse_decoded(text: &str) -> Result<Url, BadTarget> {
     if !is_web || rest.starts_with('/') {
         return Err(BadTarget::Scheme);
     }
-    if rest.split('/').next().unwrap_or_default().contains('@') {
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
         return Err(BadTarget::UserInfo);
+    }
+    // Looked for twice: the parser drops the dot behind an IP address, and makes one of `。`.
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
+    if (if port.ends_with(']') { authority } else { host }).ends_with('.') {
+        return Err(BadTarget::TrailingDot);
     }
     let url = Url::parse(text).map_err(|_| BadTarget::Unparsable)?;
     if url.host_str().is_none_or(|host| host.ends_with('.')) {
@@ -148,6 +154,8 @@ mod tests {
             ("%EF%BB%BFhttps://ok.example", BadTarget::Scheme),
             ("https://ok.example/%ff", BadTarget::NotUtf8),
             ("https://ok.example.", BadTarget::TrailingDot),
+            ("https://ok.example.:443/", BadTarget::TrailingDot),
+            ("https://127.0.0.1./", BadTarget::TrailingDot),
             ("https://ok.example%E3%80%82", BadTarget::TrailingDot),
             ("https://?x", BadTarget::Unparsable),
             ("https://ok.example:99999/", BadTarget::Unparsable),

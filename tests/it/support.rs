@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crosslink::config::{self, Config};
 use crosslink::http::handler::Handler;
-use crosslink::http::request_log::{Format, RequestLog, Requests};
-use crosslink::http::server::{self, Limits};
+use crosslink::http::request_log::RequestLog;
+use crosslink::http::server;
 use crosslink::sink::Sink;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -64,16 +64,9 @@ impl App {
     pub fn with(text: &str) -> Self {
         let config = parse(text);
         let limits = config.limits;
-        let limits = Limits {
-            connections: limits.connections,
-            head_timeout: limits.head_timeout,
-            idle_timeout: limits.idle_timeout,
-            head_bytes: limits.head_bytes,
-            drain: limits.drain,
-        };
         let log = Arc::<Mutex<Vec<u8>>>::default();
         let sink = Sink::spawn(Memory(Arc::clone(&log))).unwrap();
-        let handler = Handler::new(Arc::new(config.linker), RequestLog::new(sink.clone(), Format::Json, Requests::All));
+        let handler = Handler::new(Arc::new(config.linker), RequestLog::new(sink.clone(), config.log));
         let stop = CancellationToken::new();
         let token = stop.clone();
         let (bound, address) = std::sync::mpsc::channel();

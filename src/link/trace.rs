@@ -1,0 +1,61 @@
+//! The steps of a decision, for whoever wants to see them.
+
+use super::allow_list::NotAllowed;
+use super::identity::{Identity, Unusable};
+use super::pair::DomainPair;
+use super::target::BadTarget;
+
+/// Sees each step of a decision while it is taken. `explain` prints them; the server watches with `()`, which costs
+/// nothing. So an explanation can't drift from what the server does: it is the same code.
+pub trait Trace {
+    /// One more step was taken.
+    fn step(&mut self, step: Step<'_>);
+}
+
+impl Trace for () {
+    fn step(&mut self, _: Step<'_>) {}
+}
+
+/// One step of a decision.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// The host is known, as one side or both.
+    Host {
+        /// The host as it was matched.
+        host: &'a str,
+        /// Whether it is an origin.
+        origin: bool,
+        /// Whether it is a destination with a landing.
+        landing: bool,
+    },
+    /// The path asks for a named link.
+    Link(&'a str),
+    /// The value of `to`, as it came.
+    To(&'a str),
+    /// The URL that the visitor asks for, as a browser reads it.
+    Target(&'a str),
+    /// There is no such URL.
+    BadTarget(BadTarget),
+    /// The allow-list admits it.
+    Admitted(&'a DomainPair),
+    /// The allow-list does not admit it.
+    NotAllowed(NotAllowed),
+    /// The landing of this pair answers.
+    Landing(&'a DomainPair),
+    /// A cookie that was looked for is not there.
+    CookieAbsent(&'a str),
+    /// A cookie is there, but can't be used.
+    CookieUnusable(&'a str, Unusable),
+    /// A cookie gave the identity.
+    CookieTaken(&'a str, &'a Identity),
+    /// A cookie that was not needed any more.
+    CookieNotNeeded(&'a str),
+    /// The identity in the URL.
+    Arrived(&'a Identity),
+    /// The identity in the URL can't be used.
+    ArrivedUnusable(Unusable),
+    /// More than one identity in the URL.
+    ArrivedSeveral,
+    /// A token in the URL, which nothing here can open.
+    ArrivedToken,
+}

@@ -1,0 +1,31 @@
+//! Who the visitor is on the site that is asked: the identity in his cookies.
+
+use super::cookie::read;
+use super::decision::NotCarried;
+use super::identity::Identity;
+use super::trace::{Step, Trace};
+
+/// The first usable identity among the named cookies.
+pub(super) fn read_identity<'n>(
+    cookies: &[&[u8]],
+    names: impl Iterator<Item = &'n str>,
+    trace: &mut impl Trace,
+) -> Result<Identity, NotCarried> {
+    let mut names = names;
+    let mut why_none = NotCarried::Absent;
+    for name in names.by_ref() {
+        match read(cookies, name).map(Identity::from_cookie) {
+            None => trace.step(Step::CookieAbsent(name)),
+            Some(Err(unusable)) => {
+                trace.step(Step::CookieUnusable(name, unusable));
+                why_none = NotCarried::Unusable;
+            }
+            Some(Ok(identity)) => {
+                trace.step(Step::CookieTaken(name, &identity));
+                names.for_each(|name| trace.step(Step::CookieNotNeeded(name)));
+                return Ok(identity);
+            }
+        }
+    }
+    Err(why_none)
+}
