@@ -3,7 +3,7 @@
 //! | module | is | knows |
 //! |---|---|---|
 //! | [`link`] | the decision: pure functions from the facts of a request to what to do with it | nothing else |
-//! | [`config`] | YAML text to checked rules, or to every mistake in it with its place | `link` |
+//! | [`config`] | YAML text to checked rules, or to every mistake in it with its place | `link`, `settings` |
 //! | [`http`] | sockets, limits, the answer and its line in the log | `link`, `settings`, `sink` |
 //! | [`settings`] | what the configuration fills in and the server runs by | nothing else |
 //! | [`sink`] | a bounded buffer in front of an output that may block | nothing else |

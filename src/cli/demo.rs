@@ -12,7 +12,7 @@ use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::net::TcpListener;
 
 use super::serve::{spawn_sink, stop_on_signals};
@@ -136,7 +136,7 @@ impl Demo {
 
     fn shop(&self) -> Response<Full<Bytes>> {
         let checkout = format!("http://{CHECKOUT}:{}", self.port);
-        let escaped = utf8_percent_encode(&checkout, NON_ALPHANUMERIC).to_string();
+        let escaped = utf8_percent_encode(&checkout, ESCAPED).to_string();
         page(SHOP_PAGE, &[("checkout", &checkout), ("checkout_escaped", &escaped)])
     }
 
@@ -228,5 +228,7 @@ const CHECKOUT: &str = "checkout.localhost";
 const SHOP_PAGE: &str = include_str!("demo/shop.html");
 const CHECKOUT_PAGE: &str = include_str!("demo/checkout.html");
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// As `encodeURIComponent` would, for a host and a port.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');
 /// More than the browsers on one machine; few enough to look through.
 const MOST_SEEN: usize = 64;

@@ -16,6 +16,7 @@ mod hand_off;
 mod landing;
 mod lifecycle;
 mod limits;
+mod nginx;
 mod properties;
 mod readme;
 mod refusals;

@@ -34,9 +34,12 @@ impl Browser {
 
     fn chromium(preferences: &Value) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let mut driver = Command::new(find("chromedriver").unwrap());
+        // Where there is `setpriv`, the driver ends even if the test program is killed, and the browser ends with it.
+        let bound = find("setpriv").map(|setpriv| [setpriv, "--pdeathsig".into(), "KILL".into()]);
+        let mut words = bound.into_iter().flatten().chain(find("chromedriver"));
+        let mut driver = Command::new(words.next().expect("a driver"));
         // Whatever the browser leaves behind goes into the folder, and nothing comes from the user's own.
-        driver.arg("--port=0").env("HOME", home.path()).env("TMPDIR", home.path());
+        driver.args(words).arg("--port=0").env("HOME", home.path()).env("TMPDIR", home.path());
         driver.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
         let mut driver = Program::spawn(driver.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
         let line = announced(&mut driver, "started successfully on port ");
@@ -155,7 +158,11 @@ impl Browser {
         let mut body = vec![0; length];
         reply.read_exact(&mut body)?;
         let value = serde_json::from_slice::<Value>(&body)?["value"].take();
-        if head.starts_with("HTTP/1.1 200") { Ok(value) } else { Err(io::Error::other(value.to_string())) }
+        if head.starts_with("HTTP/1.1 200") {
+            Ok(value)
+        } else {
+            Err(io::Error::other(format!("{}: {}", value["error"], value["message"])))
+        }
     }
 }
 
