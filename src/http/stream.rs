@@ -32,7 +32,8 @@ pub(super) struct WatchedStream<S> {
     timer: Pin<Box<Sleep>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     stopping: bool,
-    ended: Option<End>,
+    /// The client closed its side, or the patience was over.
+    ended: bool,
     answered: bool,
 }
 
@@ -42,14 +43,6 @@ enum Phase {
     Idle,
     /// A request is on its way.
     Head,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// The client closed its side.
-    Closed,
-    /// The patience was over.
-    Expired,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
@@ -63,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
             timer: Box::pin(sleep_until(deadline)),
             stop: Box::pin(stop.cancelled_owned()),
             stopping: false,
-            ended: None,
+            ended: false,
             answered: false,
         }
     }
@@ -73,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
     /// A socket that is closed with unread bytes, such as a body that nobody wanted, resets the connection, and the
     /// reset can overtake the answer (RFC 9112, 9.6). So what still comes is read and dropped, for a while.
     pub(super) async fn linger(mut self) {
-        if !self.answered || self.ended.is_some() || self.stream.shutdown().await.is_err() {
+        if !self.answered || self.ended || self.stream.shutdown().await.is_err() {
             return;
         }
         let drop_the_rest = async {
@@ -102,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
             ready!(self.timer.as_mut().poll(cx));
             // The timer is not moved at each request, only when it rings too early.
             if self.deadline <= Instant::now() {
-                self.ended = Some(End::Expired);
+                self.ended = true;
                 return Poll::Ready(());
             }
             self.timer.as_mut().reset(self.deadline);
@@ -137,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WatchedStream<S> {
         let before = buf.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) {
             if read.is_err() || buf.filled().len() == before {
-                self.ended = Some(End::Closed);
+                self.ended = true;
             } else {
                 self.request_begins();
             }

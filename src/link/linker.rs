@@ -3,7 +3,7 @@
 use super::arrival::Arrival;
 use super::decision::{Decision, HandOff, Method, NotCarried, Refusal, Role, Visit};
 use super::domain::HostPort;
-use super::origin::OriginRules;
+use super::origin::{OriginRules, bad_to};
 use super::pair::DomainPair;
 use super::sites::{DestinationSite, Sites};
 use super::trace::{Step, Trace};
@@ -112,10 +112,8 @@ impl Linker {
             Method::Get => read_identity(visit.cookies, pair.cookies.iter().map(String::as_str), trace),
             Method::Head | Method::Other => Err(NotCarried::NotNavigation),
         };
-        let (destination, carried) = rules.send(&admitted, pair, identity.as_ref()).map_err(|why| {
-            trace.step(Step::BadTarget(why));
-            Refusal::BadTo
-        })?;
+        let sent = rules.send(&admitted, pair, identity.as_ref());
+        let (destination, carried) = sent.map_err(|why| bad_to(why, trace))?;
         Ok(HandOff { pair, destination, carried: carried.and(identity.map(|identity| identity.class())) })
     }
 }

@@ -34,36 +34,25 @@ impl OriginRules {
     /// The URL that a visitor asks for, not yet admitted. `rest` is what stands behind the route: nothing, or `/link`
     /// with perhaps a path behind it.
     pub(super) fn asked(&self, rest: &str, query: Option<&str>, trace: &mut impl Trace) -> Result<Url, Refusal> {
-        let asked = match rest.strip_prefix('/') {
-            Some(link) => self.linked(link, query, trace)?,
-            None => wanted(query.unwrap_or_default(), trace)?,
-        };
-        asked.map_err(|why| {
-            trace.step(Step::BadTarget(why));
-            Refusal::BadTo
-        })
+        match rest.strip_prefix('/') {
+            Some(link) => self.linked(link, query, trace),
+            None => wanted(query.unwrap_or_default(), trace),
+        }
     }
 
     /// The URL of a named link, with what the request adds to its path and query.
-    fn linked(
-        &self,
-        link: &str,
-        query: Option<&str>,
-        trace: &mut impl Trace,
-    ) -> Result<Result<Url, BadTarget>, Refusal> {
+    fn linked(&self, link: &str, query: Option<&str>, trace: &mut impl Trace) -> Result<Url, Refusal> {
         let (name, more) = link.split_once('/').unwrap_or((link, ""));
         trace.step(Step::Link(name));
         if !is_plain_name(name) {
             return Err(Refusal::UnknownLink);
         }
         let mut url = self.links.get(name).ok_or(Refusal::UnknownLink)?.clone();
-        if !more.is_empty()
-            && let Err(why) = target::add_path(&mut url, more)
-        {
-            return Ok(Err(why));
+        if !more.is_empty() {
+            target::add_path(&mut url, more).map_err(|why| bad_to(why, trace))?;
         }
         target::add_query(&mut url, query);
-        Ok(Ok(url))
+        Ok(url)
     }
 
     /// Writes the identity into the URL, or leaves it out where the URL would be too long or not read back: whatever
@@ -109,7 +98,7 @@ impl OriginRules {
 
 /// The URL of the one `to`, with the other pairs of the query behind its own: a form's fields, or the parameters of a
 /// destination that nobody escaped.
-fn wanted(query: &str, trace: &mut impl Trace) -> Result<Result<Url, BadTarget>, Refusal> {
+fn wanted(query: &str, trace: &mut impl Trace) -> Result<Url, Refusal> {
     let mut to = None;
     let mut others = String::new();
     for pair in query::pairs(query).filter(|pair| !pair.is_empty()) {
@@ -124,10 +113,15 @@ fn wanted(query: &str, trace: &mut impl Trace) -> Result<Result<Url, BadTarget>,
     }
     let to = to.ok_or(Refusal::MissingTo)?;
     trace.step(Step::To(to));
-    Ok(target::parse(to).map(|mut url| {
-        target::add_query(&mut url, Some(&others));
-        url
-    }))
+    let mut url = target::parse(to).map_err(|why| bad_to(why, trace))?;
+    target::add_query(&mut url, Some(&others));
+    Ok(url)
+}
+
+/// The refusal of a URL; what is wrong with it only the trace is told.
+pub(super) fn bad_to(why: BadTarget, trace: &mut impl Trace) -> Refusal {
+    trace.step(Step::BadTarget(why));
+    Refusal::BadTo
 }
 
 /// The most bytes of a Location; common proxies and browsers take heads of 8 KiB and more.
