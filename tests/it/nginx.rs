@@ -12,29 +12,13 @@ use crate::support::{App, Program, Reply, eventually, find, needs, repository};
 
 const SHOP: &str = "www.yoursite.com";
 const CHECKOUT: &str = "yoursite.3rd-party-checkout.com";
-const CONFIG: &str = "
-pairs:
-  - origin: www.yoursite.com
-    destination: yoursite.3rd-party-checkout.com
-    links: { checkout: /cart }
-    landing: {}
-";
 /// What stands around the shipped files. The shop and the checkout say what they were asked for.
-const NGINX: &str = r#"
-daemon off;
-master_process off;
-pid pid;
-error_log start.log;
-events {}
-http {
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
+const NGINX: &str = r#"daemon off; master_process off; pid pid; error_log start.log; events {} http {
+    client_body_temp_path 1; proxy_temp_path 2; fastcgi_temp_path 3; uwsgi_temp_path 4; scgi_temp_path 5;
     server { listen unix:shop; access_log off; return 200 "shop: $request_method $http_host $request_uri"; }
     server { listen unix:checkout; access_log off; return 200 "checkout: $request_method $http_host $request_uri"; }
 "#;
+const TO: &str = "/go?to=https%3A%2F%2Fyoursite.3rd-party-checkout.com";
 const BOB: &str = "km_ni=bob%40bob.com";
 const ANONYMOUS: &str = "fTTEi%2BDx9uNZ%2FWYzrFM8hVkBqQY%3D";
 
@@ -47,17 +31,17 @@ fn the_shops_links_go_through_crosslink_and_the_rest_reaches_the_shop() {
             ("km_ai=fTTEi+Dx9uNZ/WYzrFM8hVkBqQY=", "/go/checkout", &anonymous),
             (&format!("km_ai={ANONYMOUS}"), "/go/checkout", &anonymous),
             (BOB, "/go/checkout/a%C3%A9/b?c=%2f+&d", "/cart/a%C3%A9/b?c=%2f+&d&kmi=bob%40bob.com"),
-            (BOB, &to(CHECKOUT, "/a%2fb%3Fc%23d&e=%2f"), "/a/b?c&e=%2f&kmi=bob%40bob.com#d"),
+            (BOB, &format!("{TO}/a%2fb%3Fc%23d&e=%2f"), "/a/b?c&e=%2f&kmi=bob%40bob.com#d"),
             // Longer than what nginx takes and passes on by default.
-            (BOB, &to(CHECKOUT, &"/%41".repeat(2_000)), &format!("{}?kmi=bob%40bob.com", "/A".repeat(2_000))),
+            (BOB, &format!("{TO}{}", "/%41".repeat(2_000)), &format!("{}?kmi=bob%40bob.com", "/A".repeat(2_000))),
             ("a=b", "/go/checkout", "/cart"),
         ] {
             nginx.expect(SHOP, target, cookie, &format!("302 https://{CHECKOUT}{location}"), None);
         }
-        for (target, code) in [(to("evil.example", "/"), "not_allowed"), ("/go/other".into(), "unknown_link")] {
-            let own = app.get(SHOP, &target).send();
+        for (target, code) in [("/go?to=https://evil.example/", "not_allowed"), ("/go/other", "unknown_link")] {
+            let own = app.get(SHOP, target).send();
             assert_eq!(own.code(), code);
-            nginx.expect(SHOP, &target, BOB, &format!("{} {}", own.status, own.body), None);
+            nginx.expect(SHOP, target, BOB, &gist(&own), None);
         }
         for target in ["/", "/gone?a=%2f+b", "/a%2fb/../go/./x", "/?kmi=x", "/page//?to=/go/checkout"] {
             nginx.expect(SHOP, target, BOB, &nginx.served("shop", SHOP, target), None);
@@ -83,7 +67,6 @@ fn every_spelling_of_an_identity_lands_and_leaves_a_clean_url() {
             (&format!("/?kmi={ANONYMOUS}&a=kmi"), "/?a=kmi", Some(ANONYMOUS)),
             (&format!("{long}&kmi=bob"), &long, Some("bob")),
             ("/?a&kmi", "/?a", None),
-            ("/?kmi&a", "/?a", None),
             ("/?kmi=x&%6bmi=y", "/", None),
         ] {
             nginx.expect(CHECKOUT, target, "", &format!("302 https://{CHECKOUT}{clean}"), identity);
@@ -112,16 +95,12 @@ fn a_visitor_arrives_with_a_cookie_and_a_clean_url() {
         // Without a port, as a visitor's browser asks, and as the Locations have it.
         let link = format!("https://{SHOP}/go/checkout?lang=en");
         let hops = nginx.curl(&["--location", "--cookie", jar, "--cookie-jar", jar, &link]);
-        let expected = [
-            format!("302 https://{CHECKOUT}/cart?lang=en&kmi=bob%40bob.com"),
-            format!("302 https://{CHECKOUT}/cart?lang=en"),
-            format!("200 checkout: GET {CHECKOUT} /cart?lang=en"),
-        ];
-        assert_eq!(hops.iter().map(gist).collect::<Vec<_>>(), expected);
+        let cart = format!("302 https://{CHECKOUT}/cart?lang=en");
+        let served = format!("200 checkout: GET {CHECKOUT} /cart?lang=en");
+        assert_eq!(hops.iter().map(gist).collect::<Vec<_>>(), [format!("{cart}&kmi=bob%40bob.com"), cart, served]);
         let jar = fs::read_to_string(jar).unwrap();
         let kept = jar.lines().find(|line| line.starts_with(".3rd-party-checkout.com\tTRUE\t/\tTRUE\t"));
         assert!(kept.is_some_and(|line| line.ends_with("\tkm_ni\tbob%40bob.com")), "{jar}");
-        assert_eq!(jar.matches("\tkm_ni\t").count(), 2, "the shop's and the checkout's: {jar}");
     });
 }
 
@@ -142,13 +121,12 @@ fn while_crosslink_is_down_visitors_go_on_without_it() {
 fn assert_visitors_go_on(nginx: &Nginx) {
     let cart = |target, more: &str| (SHOP, target, format!("302 https://{CHECKOUT}/cart{more}"));
     let checkout = |target| (CHECKOUT, target, nginx.served("checkout", CHECKOUT, target));
-    let allowed = to(CHECKOUT, "/");
     let cases = [
         cart("/go/checkout", ""),
         cart("/go/checkout/gift-card/2?a=%2f+b&c", "/gift-card/2?a=%2f+b&c"),
         cart("/go/checkout?kmi=bob%40bob.com&a", ""),
         cart("/go/checkout/%0d%0aSet-Cookie:km_ni=eve", ""),
-        (SHOP, &allowed, "503 <html>".into()),
+        (SHOP, TO, "503 <html>".into()),
         (SHOP, "/go/other", "503 <html>".into()),
         (SHOP, "/", nginx.served("shop", SHOP, "/")),
         checkout("/a%2fb/../x?kmi=bob%40bob.com&b=%2f"),
@@ -168,7 +146,8 @@ fn behind_nginx(test: impl FnOnce(&Nginx, App)) {
     if !needs(&["nginx", "openssl", "curl"]) {
         return;
     }
-    let app = App::with(CONFIG);
+    let landing = "links: { checkout: /cart }, landing: {}";
+    let app = App::with(&format!("pairs: [{{ origin: {SHOP}, destination: {CHECKOUT}, {landing} }}]"));
     // Between the look for a port and nginx's own bind, another test may take it.
     let nginx = (0..5).find_map(|_| Nginx::start(app.address)).expect("a port that is free");
     test(&nginx, app);
@@ -181,11 +160,6 @@ fn behind_nginx(test: impl FnOnce(&Nginx, App)) {
     }
     assert_eq!(read("error.log"), "");
     assert!(!read("start.log").contains("bob"));
-}
-
-/// A hand-off to a URL, whose path is escaped already.
-fn to(host: &str, path: &str) -> String {
-    format!("/go?to=https%3A%2F%2F{host}{path}")
 }
 
 /// What matters in a reply, in one line.
@@ -221,14 +195,10 @@ impl Nginx {
             files = files.replace(place, own);
         }
         fs::write(folder.path().join("nginx.conf"), format!("{NGINX}{files}}}\n")).unwrap();
-
         let mut openssl = Command::new("openssl");
-        openssl.args(["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
-        openssl.args(["-subj", "/CN=crosslink", "-addext", &format!("subjectAltName=DNS:{SHOP},DNS:{CHECKOUT}")]);
-        openssl.args(["-keyout", "site.key", "-out", "site.pem"]).current_dir(&folder);
-        let made = openssl.output().unwrap();
+        let site = "req -x509 -nodes -newkey ed25519 -subj /CN=crosslink -keyout site.key -out site.pem";
+        let made = openssl.args(site.split(' ')).current_dir(&folder).output().unwrap();
         assert!(made.status.success(), "{made:?}");
-
         let mut nginx = Command::new(find("nginx").unwrap());
         nginx.args(["-e", "start.log", "-c", "nginx.conf", "-p"]).arg(folder.path()).current_dir(&folder);
         let mut program = Program::spawn(nginx.stdin(Stdio::null()).stderr(Stdio::null()));
@@ -246,17 +216,20 @@ impl Nginx {
     /// All replies that curl gets, those on its way included.
     fn curl(&self, arguments: &[&str]) -> Vec<Reply> {
         let mut curl = Command::new("curl");
-        curl.args(["--disable", "--silent", "--show-error", "--insecure", "--http2", "--path-as-is", "--globoff"]);
-        curl.args(["--include", "--max-time", "20", "--noproxy", "*"]);
+        curl.args("--disable --silent --show-error --insecure --http2 --path-as-is --globoff --include".split(' '));
         // Every name and port leads to this nginx, so that no redirect leaves this machine.
-        curl.args(["--connect-to", &format!("::127.0.0.1:{}", self.port)]);
+        curl.args(["--connect-to", &format!("::127.0.0.1:{}", self.port), "--noproxy", "*", "--max-time", "20"]);
         curl.args(["--referer", "https://www.yoursite.com/page?kmi=bob%40bob.com"]);
         let output = curl.args(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
-        let mut replies = text.split("HTTP/2 ");
-        assert_eq!(replies.next(), Some(""), "each reply begins with a status line of HTTP/2");
-        let replies: Vec<_> = replies.map(read_reply).collect();
+        let replies = text.strip_prefix("HTTP/2 ").expect("a status line of HTTP/2").split("HTTP/2 ").map(|text| {
+            let (head, body) = text.split_once("\r\n\r\n").expect("a whole head");
+            let fields = head.split("\r\n").filter_map(|field| field.split_once(": "));
+            let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            Reply { status: head[..3].parse().unwrap(), fields, body: body.to_owned() }
+        });
+        let replies: Vec<_> = replies.collect();
         self.replies.fetch_add(replies.len(), Ordering::Relaxed);
         replies
     }
@@ -276,13 +249,4 @@ impl Nginx {
     fn served(&self, site: &str, host: &str, target: &str) -> String {
         format!("200 {site}: GET {host}:{} {target}", self.port)
     }
-}
-
-/// A reply as curl prints it, from its status on.
-fn read_reply(text: &str) -> Reply {
-    let (head, body) = text.split_once("\r\n\r\n").expect("a whole head");
-    let (status, fields) = head.split_once("\r\n").expect("a status line");
-    let fields = fields.split("\r\n").filter_map(|field| field.split_once(": "));
-    let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Reply { status: status.trim().parse().unwrap(), fields, body: body.to_owned() }
 }
