@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What one client may cost.
+/// What clients may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections served at a time; newcomers wait in the listener's queue.

@@ -55,8 +55,8 @@ impl Sink {
         }
     }
 
-    /// Writes out what is left, for at most `patience`, and gives the number of lines that were dropped for want of
-    /// room. An output that still blocks then is given up.
+    /// Writes out what is left, for at most `patience`, and gives the number of lines that were lost: dropped for want of
+    /// room, or refused by the output. An output that still blocks then is given up.
     #[must_use]
     pub fn close(&self, patience: Duration) -> u64 {
         let mut state = self.shared.lock();
@@ -85,9 +85,9 @@ impl Shared {
             std::mem::swap(&mut batch, &mut state.lines);
             let last = state.closing;
             drop(state);
-            // A closed output loses lines, as it must; it is not worth more than that.
-            let _ = output.write_all(&batch).and_then(|()| output.flush());
+            let refused = write_whole(output, &batch);
             batch.clear();
+            self.lock().dropped += refused;
             if last {
                 break;
             }
@@ -95,6 +95,21 @@ impl Shared {
         self.lock().finished = true;
         self.changed.notify_all();
     }
+}
+
+/// Writes all of a batch and gives the number of lines that were lost. An output that is gone loses them, as it must;
+/// one that only says "not now", as a pipe does that somebody made non-blocking, is asked again.
+fn write_whole(output: &mut impl Write, mut batch: &[u8]) -> u64 {
+    while !batch.is_empty() {
+        match output.write(batch) {
+            Ok(written) if written > 0 => batch = batch.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(BATCH),
+            _ => break,
+        }
+    }
+    let _ = output.flush();
+    batch.split(|byte| *byte == b'\n').skip(1).map(|_| 1).sum()
 }
 
 /// A whole line at a time, as `tracing` hands them over.
@@ -152,7 +167,7 @@ mod tests {
         for _ in 0..10 {
             sink.push(|lines| lines.extend_from_slice(b"line\n"));
         }
-        assert_eq!(sink.close(Duration::from_secs(10)), 0);
+        assert_eq!(sink.close(Duration::from_secs(10)), 10);
     }
 
     #[test]

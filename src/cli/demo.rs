@@ -1,6 +1,5 @@
 //! `crosslink demo`: a shop, a checkout, and crosslink between them, in one process on this machine.
 
-use std::collections::VecDeque;
 use std::fmt::Write;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -52,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let demo = Demo {
             crosslink: Handler::new(Arc::new(config.linker), log),
             port: address.port(),
-            seen: Mutex::default(),
+            last_seen: Mutex::default(),
         };
         server::run(vec![listener], demo, config.limits, stop).await;
         Ok(())
@@ -109,8 +108,8 @@ Two names, so two cookie jars. All that crosslink was told:
 struct Demo {
     crosslink: Handler,
     port: u16,
-    /// The identities that visitors had in the shop, so that the checkout can say whether it got the same.
-    seen: Mutex<VecDeque<String>>,
+    /// Who was in the shop last, so that the checkout can say whether it got the same.
+    last_seen: Mutex<Option<Identity>>,
 }
 
 impl Answer for Demo {
@@ -119,6 +118,10 @@ impl Answer for Demo {
             return page;
         }
         self.crosslink.answer(head)
+    }
+
+    fn unreadable(&self, too_large: bool) {
+        self.crosslink.unreadable(too_large);
     }
 }
 
@@ -143,10 +146,11 @@ impl Demo {
     fn checkout(&self, visit: &Visit<'_>) -> Response<Full<Bytes>> {
         let identity = identity(visit);
         let value = identity.as_ref().map_or("none", Identity::reveal);
+        let last_seen = self.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (verdict, verdict_text) = match &identity {
             None => ("none", "The checkout knows nobody: no identity came along."),
-            Some(_) if self.has_seen(value) => ("match", "The same person as in the shop."),
-            Some(_) => ("differs", "The shop has not seen this identity."),
+            same if *same == *last_seen => ("match", "The same person as in the shop."),
+            Some(_) => ("differs", "Not who was in the shop last. A name that the checkout knows stays (keep_named)."),
         };
         let url = format!("http://{CHECKOUT}:{}{}", self.port, path_and_query(visit));
         page(
@@ -164,16 +168,9 @@ impl Demo {
     }
 
     fn remember(&self, visit: &Visit<'_>) {
-        let Some(identity) = identity(visit) else { return };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.push_back(identity.reveal().to_owned());
-        if seen.len() > MOST_SEEN {
-            seen.pop_front();
+        if let Some(identity) = identity(visit) {
+            *self.last_seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
         }
-    }
-
-    fn has_seen(&self, value: &str) -> bool {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|seen| seen == value)
     }
 }
 
@@ -230,5 +227,3 @@ const CHECKOUT_PAGE: &str = include_str!("demo/checkout.html");
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// As `encodeURIComponent` would, for a host and a port.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');
-/// More than the browsers on one machine; few enough to look through.
-const MOST_SEEN: usize = 64;

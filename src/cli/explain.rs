@@ -6,7 +6,8 @@ use std::fmt::{Display, Write};
 
 use hyper::header::{COOKIE, HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Uri, Version};
+use hyper::{Method, Request, Version};
+use url::{Position, Url};
 
 use super::{ConfigFile, Failure, print};
 use crate::http::handler::with_visit;
@@ -15,7 +16,7 @@ use crate::link::{Decision, DomainPair, HandOff, Land, Linker, NotCarried, Outco
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The link as it stands on the page, or the URL on the destination
+    /// The link's whole address, or that of a page on the destination
     #[arg(value_name = "URL")]
     url: String,
     /// The visitor's cookies, as the browser sends them
@@ -44,30 +45,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if refused { Err(Failure::shown()) } else { Ok(()) }
 }
 
-/// The head of the request that a browser would send for the URL.
+/// The head of the request that a browser would send for the URL: read by the URL Standard, as browsers do.
 fn request(arguments: &Arguments) -> Result<Parts, Failure> {
     let no_url = |why: &dyn Display| {
         Failure::usage(
-            format!("`{}` is no URL that can be asked for: {why}", arguments.url),
+            format!("`{}` is no URL that a browser can ask for: {why}", arguments.url),
             "write it in quotes and whole, such as 'https://www.yoursite.com/go/checkout'",
         )
     };
     let text = arguments.url.as_str();
     let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    let uri: Uri = whole.parse().map_err(|error| no_url(&error))?;
-    let host = uri.authority().ok_or_else(|| no_url(&"it has no host"))?;
-    let target = uri.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str);
-    let mut head = Request::builder()
-        .method(&arguments.method)
-        .uri(target)
-        .version(Version::HTTP_11)
-        .body(())
-        .map_err(|error| no_url(&error))?
-        .into_parts()
-        .0;
-    let cookies = arguments.cookie.iter().map(|cookie| (COOKIE, cookie.trim()));
-    for (name, value) in cookies {
-        head.headers.append(name, header_value(value)?);
+    let url = Url::parse(&whole).map_err(|error| no_url(&error))?;
+    let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
+    let host = host.ok_or_else(|| no_url(&"it does not begin with https:// or http://"))?;
+    let target = &url[Position::BeforePath..Position::AfterQuery];
+    let request = Request::builder().method(&arguments.method).uri(target).version(Version::HTTP_11);
+    let (mut head, ()) = request.body(()).map_err(|error| no_url(&error))?.into_parts();
+    for cookie in &arguments.cookie {
+        head.headers.append(COOKIE, header_value(cookie.trim())?);
     }
     for header in &arguments.header {
         let (name, value) = header.split_once(':').ok_or_else(|| no_header(header))?;
@@ -75,7 +70,8 @@ fn request(arguments: &Arguments) -> Result<Parts, Failure> {
         head.headers.append(name, header_value(value.trim())?);
     }
     if !head.headers.contains_key(HOST) {
-        head.headers.insert(HOST, header_value(host.as_str())?);
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        head.headers.insert(HOST, header_value(&format!("{host}{port}"))?);
     }
     Ok(head)
 }
@@ -85,7 +81,10 @@ fn header_value(text: &str) -> Result<HeaderValue, Failure> {
 }
 
 fn no_header(text: &str) -> Failure {
-    Failure::usage(format!("`{text}` is no header"), "write 'Name: value', without control characters")
+    Failure::usage(
+        format!("`{text}` can't stand in a header"),
+        "write --header 'Name: value' or --cookie 'name=value', without control characters",
+    )
 }
 
 /// One line a step: a word for what was looked at, and what was found.
@@ -197,7 +196,11 @@ fn advice(refusal: Refusal, linker: &Linker) -> String {
             }
             format!("the file knows these hosts: {}", known.join(", "))
         }
-        Refusal::NotFound => "the path is not under the route, and no identity lands here".to_owned(),
+        Refusal::NotFound => {
+            "the path is no link, and the query names no identity that lands here; a proxy should send \
+                              this to the site itself, or the pair needs `landing: {}`"
+                .to_owned()
+        }
         Refusal::MethodNotAllowed => "links are followed with GET or HEAD".to_owned(),
         Refusal::Prefetch => "a browser that fetches ahead gets nothing; it loads normally at the click".to_owned(),
         Refusal::UnknownLink => "add the name to `links` of a pair of this origin".to_owned(),

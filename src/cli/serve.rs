@@ -36,16 +36,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let addresses = if arguments.listen.is_empty() { &config.listen } else { &arguments.listen };
     let handler = Handler::new(Arc::new(config.linker), RequestLog::new(requests.clone(), config.log));
     let served = runtime()?.block_on(serve(addresses, handler, config.limits));
-    if let Ok(cut) = &served {
-        tracing::info!(cut, "stopped");
+    match &served {
+        Ok(cut) => tracing::info!(cut, "stopped"),
+        // Not left to the caller: if stderr blocks, only the log's thread may wait for it.
+        Err(failure) => events.push(|lines| lines.extend_from_slice(failure.message.as_bytes())),
     }
     let dropped = requests.close(LAST_LINES);
     if dropped > 0 {
-        tracing::warn!(dropped, "lines of the request log were dropped, because nothing read them");
+        tracing::warn!(dropped, "lines of the request log were lost, because nothing took them");
     }
     // Lines about the program itself are few; whether one was dropped changes nothing any more.
     let _ = events.close(LAST_LINES);
-    served.map(|_| ())
+    served.map(|_| ()).map_err(|_| Failure::shown())
 }
 
 async fn serve(addresses: &[SocketAddr], handler: Handler, limits: Limits) -> Result<usize, Failure> {

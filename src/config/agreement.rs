@@ -3,38 +3,59 @@
 use std::collections::HashMap;
 
 use super::fault::{Faults, Place};
-use crate::link::{DomainPair, Scheme};
+use crate::link::{DomainPair, Entry, Scheme};
 
 /// What a `Host` can tell of a destination: its name, whether it is a `*.` one, and the port.
 type Asked<'a> = (&'a str, bool, Option<u16>);
 
-/// Pairs that share a destination must agree on its landing and parameter; and a host that is served under both http
-/// and https can't land, since its `Host` does not tell which of the two was asked.
+/// The first pair that names a destination, and under which scheme.
+type First<'a> = HashMap<Asked<'a>, (&'a DomainPair, Scheme)>;
+
+/// Pairs that share a destination, or of which one names it and the other a `*.` above it, must agree on its landing and
+/// parameter; and a host that is served under both http and https can't land, since its `Host` does not tell which of
+/// the two was asked.
 pub(super) fn check(pairs: &[DomainPair], places: &[Vec<Place>], faults: &mut Faults) {
-    let mut first: HashMap<Asked<'_>, (&DomainPair, Scheme)> = HashMap::new();
+    let mut first = First::new();
+    for pair in pairs {
+        for entry in &pair.destinations {
+            let asked = (entry.domain().as_str(), entry.is_wildcard(), entry.explicit_port());
+            first.entry(asked).or_insert((pair, entry.scheme()));
+        }
+    }
     for (pair, places) in pairs.iter().zip(places) {
         for (entry, at) in pair.destinations.iter().zip(places) {
-            let asked = (entry.domain().as_str(), entry.is_wildcard(), entry.explicit_port());
-            let (other, scheme) = *first.entry(asked).or_insert((pair, entry.scheme()));
-            if other.landing != pair.landing {
-                faults.add(
-                    *at,
-                    format!("the pairs `{}` and `{}` disagree about the landing of this host", other.name, pair.name),
-                    "give both the same `landing`, or set it once in `defaults` and write `landing: {}` in both",
-                );
-            } else if pair.landing.is_some() && other.parameter != pair.parameter {
-                faults.add(
-                    *at,
-                    format!("the pairs `{}` and `{}` disagree about the parameter of this host", other.name, pair.name),
-                    "give both the same `parameter`",
-                );
-            } else if pair.landing.is_some() && scheme != entry.scheme() {
-                faults.add(
-                    *at,
-                    "this host lands under http and https, which its `Host` can't tell apart",
-                    "keep the https one, or give one of them its port",
-                );
+            if let Some((problem, hint)) = others(entry, &first).find_map(|other| disagreement(pair, entry, other)) {
+                faults.add(*at, problem, hint);
             }
         }
     }
+}
+
+/// The first pair that names the same destination, and those that name a `*.` above it.
+fn others<'a>(entry: &'a Entry, first: &'a First<'a>) -> impl Iterator<Item = (&'a DomainPair, Scheme)> {
+    let port = entry.explicit_port();
+    let own = (entry.domain().as_str(), entry.is_wildcard(), port);
+    let above = entry.domain().parents().map(move |name| (name, true, port));
+    std::iter::once(own).chain(above).filter_map(|asked| first.get(&asked).copied())
+}
+
+fn disagreement(pair: &DomainPair, entry: &Entry, other: (&DomainPair, Scheme)) -> Option<(String, &'static str)> {
+    let (other, scheme) = other;
+    let names = format!("the pairs `{}` and `{}`", other.name, pair.name);
+    if other.landing != pair.landing {
+        return Some((
+            format!("{names} disagree about the landing of this host"),
+            "give both the same `landing`, or set it once in `defaults` and write `landing: {}` in both",
+        ));
+    }
+    pair.landing.as_ref()?;
+    if other.parameter != pair.parameter {
+        return Some((format!("{names} disagree about the parameter of this host"), "give both the same `parameter`"));
+    }
+    (scheme != entry.scheme()).then(|| {
+        (
+            "this host lands under http and https, which its `Host` can't tell apart".to_owned(),
+            "keep the https one, or give one of them its port",
+        )
+    })
 }

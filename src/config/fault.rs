@@ -1,6 +1,7 @@
 //! A mistake in the configuration, its place in the file, and how both are shown.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
@@ -104,17 +105,32 @@ pub fn render_warnings(file: &str, text: &str, warnings: &[ConfigFault]) -> Stri
 
 fn render(file: &str, text: &str, kind: &str, faults: &[ConfigFault]) -> String {
     let renderer = Renderer::plain().decor_style(DecorStyle::Ascii);
+    let lines: Vec<&str> = text.lines().collect();
     let mut shown = String::new();
     for ConfigFault { at, problem, hint } in faults {
-        let line = text.lines().nth(at.line - 1).unwrap_or_default();
-        let byte_at = |character: usize| line.char_indices().nth(character).map_or(line.len(), |(byte, _)| byte);
-        let start = byte_at(at.column - 1);
-        let end = byte_at(at.column - 1 + at.length.max(1)).max(start);
+        let line = lines.get(at.line - 1).copied().unwrap_or_default();
+        let (line, span) = around(line, at);
+        // What was found in the file may hold control characters; a message must stay one line, and harmless.
+        let problem: String = problem.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let title = format!("{file}:{}:{}: {kind}{problem}", at.line, at.column);
-        let snippet = Snippet::source(line).line_start(at.line).annotation(AnnotationKind::Primary.span(start..end));
+        let snippet = Snippet::source(line).line_start(at.line).annotation(AnnotationKind::Primary.span(span));
         let report = Level::ERROR.no_name().primary_title(title).element(snippet).element(Level::HELP.message(hint));
         // Writing to a text does not fail.
         let _ = writeln!(shown, "{}\n", renderer.render(&[report]));
     }
     shown
 }
+
+/// The part of a line around a place, and where the place is in it, in bytes.
+fn around(line: &str, at: &Place) -> (String, Range<usize>) {
+    let first = (at.column - 1).saturating_sub(WINDOW);
+    let length = at.length.clamp(1, WINDOW);
+    let part: String = line.chars().skip(first).take(2 * WINDOW + length).collect();
+    let byte_at = |character: usize| part.char_indices().nth(character).map_or(part.len(), |(byte, _)| byte);
+    let start = byte_at(at.column - 1 - first);
+    let end = byte_at(at.column - 1 - first + length).max(start);
+    (part, start..end)
+}
+
+/// How many characters of a long line are shown on either side of a mistake.
+const WINDOW: usize = 200;

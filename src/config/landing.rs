@@ -7,13 +7,14 @@ use serde_yaml::Spanned;
 use super::fault::{Faults, Place};
 use super::raw::{RawLanding, Text};
 use super::server::{duration, word};
-use crate::link::{CookieDomain, Domain, Entry, Existing, Landing, MAX_AGE, SameSite, Scheme};
+use crate::link::{CookieDomain, Domain, Entry, Existing, Landing, MAX_AGE, Parameter, SameSite, Scheme};
 
 /// The landing of a pair; what it leaves out comes from `defaults`.
 pub(super) fn landing(
     raw: Option<&Spanned<Option<RawLanding>>>,
     defaults: &RawLanding,
     destinations: &[Entry],
+    parameter: &Parameter,
     faults: &mut Faults,
 ) -> Option<Landing> {
     let raw = raw?;
@@ -44,10 +45,11 @@ pub(super) fn landing(
             "make the destination https, or write `same_site: lax`",
         );
     }
+    check_prefix(&landing, own.cookie.as_ref().or(defaults.cookie.as_ref()), has_http, faults);
     faults.warn(
         at,
-        "this landing accepts a plain `kmi`, which anyone can write into a link",
-        "read \"Privacy\" in the README, and keep `existing: keep_named` so that no link renames a known visitor",
+        format!("this landing accepts a plain `{}`, which anyone can write into a link", parameter.as_str()),
+        "read \"Privacy\" in the README before you rely on who arrives here",
     );
     Some(landing)
 }
@@ -64,6 +66,21 @@ fn cookie(text: Option<&Text>, faults: &mut Faults) -> String {
         faults.add(text, format!("`{}` is no name for a cookie", text.value), COOKIE_NAME_HINT);
     }
     text.value.clone()
+}
+
+/// Browsers drop a cookie whose name promises what its attributes don't keep (RFC 6265bis, 4.1.3).
+fn check_prefix(landing: &Landing, text: Option<&Text>, has_http: bool, faults: &mut Faults) {
+    let Some(text) = text else { return };
+    let begins = |prefix: &str| text.value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    if begins("__Host-") && (has_http || landing.domain != CookieDomain::Host) {
+        faults.add(
+            text,
+            "browsers take a `__Host-` cookie only over https and without a domain",
+            "write `domain: host`, or choose another name",
+        );
+    } else if begins("__Secure-") && has_http {
+        faults.add(text, "browsers take a `__Secure-` cookie only over https", "choose another name");
+    }
 }
 
 fn max_age(text: Option<&Text>, faults: &mut Faults) -> Duration {

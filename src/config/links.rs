@@ -1,11 +1,13 @@
 //! Named links: `/go/checkout` goes where `links` says.
 
+use std::collections::HashSet;
+
 use serde_yaml::Spanned;
 use url::Url;
 
 use super::fault::Faults;
-use super::raw::{RawLinks, Text};
-use crate::link::{AllowList, Entry, is_plain_name, parse_decoded};
+use super::raw::{RawLinks, RawPair, Text};
+use crate::link::{AllowList, DomainPair, Entry, NotAllowed, is_plain_name, parse_decoded};
 
 /// Checks each link against the destinations of its own pair.
 pub(super) fn links(raw: &RawLinks, destinations: &[Entry], faults: &mut Faults) -> Vec<(String, Url)> {
@@ -21,7 +23,12 @@ pub(super) fn links(raw: &RawLinks, destinations: &[Entry], faults: &mut Faults)
             Err(why) => faults.add(
                 target,
                 format!("the link `{}` goes where its pair does not: {why}", name.value),
-                "add that host to `destination`, or change the link",
+                match why {
+                    NotAllowed::Host => "add that host to `destination`, or change the link",
+                    NotAllowed::Scheme | NotAllowed::Port | NotAllowed::Path => {
+                        "make the link's scheme, port and path those of `destination`, or list them there too"
+                    }
+                },
             ),
         }
     }
@@ -41,7 +48,7 @@ fn check_name(name: &Text, faults: &mut Faults) {
 }
 
 fn target_url(target: &Text, destinations: &[Entry], faults: &mut Faults) -> Option<Url> {
-    let absolute = if target.value.starts_with('/') {
+    let absolute = if target.value.starts_with('/') && !target.value.starts_with("//") {
         let origin = match destinations {
             [only] => only.origin(),
             _ => None,
@@ -71,20 +78,18 @@ fn target_url(target: &Text, destinations: &[Entry], faults: &mut Faults) -> Opt
         .ok()
 }
 
-/// Whether two pairs that share an origin give it two links of one name.
-pub(super) fn check_names_once(pairs: &[(&[String], &RawLinks)], faults: &mut Faults) {
-    let mut seen = std::collections::HashSet::new();
-    for (origins, links) in pairs {
-        for (Spanned { value: name, referenced, .. }, _) in &links.0 {
-            for origin in *origins {
-                if !seen.insert((origin, name)) {
-                    faults.add(
-                        *referenced,
-                        format!("{origin} has a link `{name}` already"),
-                        "give one of the two another name",
-                    );
-                    break;
-                }
+/// Finds pairs that share an origin and give it two links of one name.
+pub(super) fn check_names_once(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
+    let mut seen = HashSet::new();
+    for (raw, pair) in raw.iter().zip(pairs) {
+        for (name, _) in raw.value.links.iter().flat_map(|links| &links.0) {
+            let taken = pair.origins.iter().filter(|origin| !seen.insert((*origin, &name.value)));
+            if let Some(origin) = taken.last() {
+                faults.add(
+                    name,
+                    format!("{origin} has a link `{}` already", name.value),
+                    "give one of the two another name",
+                );
             }
         }
     }

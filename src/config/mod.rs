@@ -1,6 +1,6 @@
 //! From the text of a configuration file to checked values, or to every mistake in it with its place.
 //!
-//! [`raw`] mirrors the text, the other files turn one section each into types that can't be built wrong, and [`fault`]
+//! `raw` mirrors the text, the other files turn one section each into types that can't be built wrong, and `fault`
 //! collects what they find. Only this folder knows YAML.
 
 mod agreement;
@@ -18,7 +18,7 @@ use std::path::Path;
 
 pub use fault::{ConfigFault, Place, render_faults, render_warnings};
 
-use crate::link::{DomainPair, Linker};
+use crate::link::Linker;
 use crate::settings::{Limits, Log};
 use fault::Faults;
 use raw::RawConfig;
@@ -28,7 +28,7 @@ use raw::RawConfig;
 pub struct Config {
     /// Where to listen.
     pub listen: Vec<SocketAddr>,
-    /// What one client may cost.
+    /// What clients may cost.
     pub limits: Limits,
     /// What is logged.
     pub log: Log,
@@ -79,7 +79,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
     let limits = server::limits(&raw.limits.unwrap_or_default(), &mut faults);
     let log = server::log(&raw.log.unwrap_or_default(), &mut faults);
     let route = server::route(raw.route.as_ref(), &mut faults);
-    let pairs: Vec<DomainPair> = pairs::pairs(&raw.pairs, &raw.defaults.unwrap_or_default(), &mut faults);
+    let pairs = pairs::pairs(&raw.pairs, &raw.defaults.unwrap_or_default(), &mut faults);
     let warnings = faults.finish()?;
     Ok(Config { listen, limits, log, linker: Linker::new(route, pairs), warnings })
 }

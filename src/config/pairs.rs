@@ -6,7 +6,7 @@ use serde_yaml::Spanned;
 
 use super::fault::{Faults, Place};
 use super::landing::{COOKIE_NAME_HINT, is_cookie_name, landing};
-use super::raw::{RawDefaults, RawIdentity, RawLanding, RawLinks, RawPair, Text, texts};
+use super::raw::{RawDefaults, RawIdentity, RawLanding, RawPair, Text, texts};
 use super::{agreement, links};
 use crate::link::{BadEntry, BadParameter, DomainPair, Entry, Origin, Parameter, Scheme};
 
@@ -23,15 +23,7 @@ pub(super) fn pairs(
     let (pairs, places): (Vec<DomainPair>, Vec<Vec<Place>>) =
         raw.value.iter().map(|raw| pair(&raw.value, defaults, faults)).unzip();
     check_names(&raw.value, &pairs, faults);
-    let origins: Vec<Vec<String>> =
-        pairs.iter().map(|pair| pair.origins.iter().map(ToString::to_string).collect()).collect();
-    let no_links = RawLinks::default();
-    let named: Vec<(&[String], &RawLinks)> = origins
-        .iter()
-        .zip(&raw.value)
-        .map(|(origins, raw)| (origins.as_slice(), raw.value.links.as_ref().unwrap_or(&no_links)))
-        .collect();
-    links::check_names_once(&named, faults);
+    links::check_names_once(&raw.value, &pairs, faults);
     agreement::check(&pairs, &places, faults);
     pairs
 }
@@ -43,7 +35,7 @@ fn check_defaults(defaults: &RawDefaults, faults: &mut Faults) {
     if let Some(raw) = &defaults.landing {
         let mut unused = Faults::default();
         let anywhere = Spanned { value: Some(RawLanding::default()), referenced: ANYWHERE, defined: ANYWHERE };
-        landing(Some(&anywhere), raw, &[], &mut unused);
+        landing(Some(&anywhere), raw, &[], &Parameter::default(), &mut unused);
         if let Err(found) = unused.finish() {
             faults.extend(found);
         }
@@ -55,12 +47,14 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, faults: &mut Faults) -> (DomainPa
     let origins = origins(raw, faults);
     let (destinations, places): (Vec<Entry>, Vec<Place>) = destinations(raw, &origins, faults).into_iter().unzip();
     let no_landing = RawLanding::default();
+    let parameter = parameter(raw.parameter.as_ref().or(defaults.parameter.as_ref()), faults);
+    let landing_defaults = defaults.landing.as_ref().unwrap_or(&no_landing);
     let pair = DomainPair {
         name: name(raw),
         links: raw.links.as_ref().map(|raw| links::links(raw, &destinations, faults)).unwrap_or_default(),
-        parameter: parameter(raw.parameter.as_ref().or(defaults.parameter.as_ref()), faults),
         cookies: cookies(raw.identity.as_ref().or(defaults.identity.as_ref()), faults),
-        landing: landing(raw.landing.as_ref(), defaults.landing.as_ref().unwrap_or(&no_landing), &destinations, faults),
+        landing: landing(raw.landing.as_ref(), landing_defaults, &destinations, &parameter, faults),
+        parameter,
         origins,
         destinations,
     };
@@ -94,16 +88,17 @@ fn origins(raw: &RawPair, faults: &mut Faults) -> Vec<Origin> {
     if texts.is_empty() {
         faults.add(&raw.origin, "the list of origins is empty", "write the host that visitors come from");
     }
-    texts
-        .iter()
-        .filter_map(|text| {
-            let origin = origin(&text.value);
-            if let Err((problem, hint)) = &origin {
-                faults.add(text, format!("the origin `{}` {problem}", text.value), *hint);
+    let mut origins = Vec::new();
+    for text in &texts {
+        match origin(&text.value) {
+            Ok(origin) if origins.contains(&origin) => {
+                faults.add(text, format!("the origin `{}` is listed twice", text.value), "keep one of them");
             }
-            origin.ok()
-        })
-        .collect()
+            Ok(origin) => origins.push(origin),
+            Err((problem, hint)) => faults.add(text, format!("the origin `{}` {problem}", text.value), hint),
+        }
+    }
+    origins
 }
 
 fn origin(text: &str) -> Result<Origin, (&'static str, &'static str)> {
@@ -114,9 +109,9 @@ fn origin(text: &str) -> Result<Origin, (&'static str, &'static str)> {
     if entry.is_wildcard() {
         return Err(("has a wildcard", "list each origin's host; every one is told apart by its name"));
     }
-    // A port that is written counts, 443 too: whoever names it wants it in the `Host`.
-    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-    Ok(Origin { domain: entry.domain().clone(), port: port.filter(|port| *port != Scheme::Https.default_port()) })
+    // Browsers leave the default port of either scheme out of the `Host`.
+    let port = entry.explicit_port().filter(|port| *port != Scheme::Http.default_port());
+    Ok(Origin { domain: entry.domain().clone(), port })
 }
 
 fn destinations(raw: &RawPair, origins: &[Origin], faults: &mut Faults) -> Vec<(Entry, Place)> {
@@ -217,6 +212,7 @@ mod tests {
             ("www.yoursite.com", "www.yoursite.com", None),
             ("WWW.yoursite.com:8443", "www.yoursite.com", Some(8443)),
             ("www.yoursite.com:443", "www.yoursite.com", None),
+            ("www.yoursite.com:80", "www.yoursite.com", None),
             ("[::1]:8080", "[::1]", Some(8080)),
             ("[::1]", "[::1]", None),
         ] {

@@ -118,6 +118,27 @@ impl<'de> Deserialize<'de> for OneOrMany {
                 Ok(OneOrMany::One(text.to_owned()))
             }
 
+            // A number, a truth or nothing is taken as it is written; the section that reads it says what it wants.
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(number.to_string()))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(number.to_string()))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(number.to_string()))
+            }
+
+            fn visit_bool<E: de::Error>(self, truth: bool) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(truth.to_string()))
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(String::new()))
+            }
+
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
                 let mut texts = Vec::new();
                 while let Some(text) = list.next_element()? {

@@ -17,8 +17,7 @@ pub(super) fn fault(error: &Error, text: &str) -> ConfigFault {
 }
 
 fn explain(error: &Error, text: &str, at: Place) -> (String, String) {
-    let indented = "check the indentation and the quotes around here";
-    let (problem, hint) = match error {
+    match error {
         _ if begins_with_star(text, at) => (
             "an unquoted `*` begins an alias in YAML, not a host".to_owned(),
             "put the value in quotes: \"*.yourshop.example\"".to_owned(),
@@ -34,26 +33,54 @@ fn explain(error: &Error, text: &str, at: Place) -> (String, String) {
         Error::SerdeUnknownField { field, expected, .. } => {
             (format!("unknown key `{field}`"), format!("the keys here are: {}", expected.join(", ")))
         }
-        Error::SerdeMissingField { field, .. } => {
-            (format!("the key `{field}` is missing here"), format!("add `{field}:`; {SMALLEST}"))
-        }
+        Error::SerdeMissingField { field, .. } => missing(field, text, at),
         Error::SerdeInvalidType { unexpected, expected, .. } => {
-            (format!("expected {expected}, found {unexpected}"), "a host that looks like a number needs quotes".into())
+            (format!("expected {expected}, found {unexpected}"), INDENTED.to_owned())
         }
         Error::NullIntoString { .. } => {
             ("a value is missing here".to_owned(), "write one, or leave the key out for its default".to_owned())
         }
-        Error::Unexpected { expected, .. } => (expected_in_words(expected), indented.to_owned()),
+        Error::Unexpected { expected, .. } => {
+            let (expected, hint) = expected_in_words(expected);
+            (expected.to_owned(), hint.to_owned())
+        }
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => (
-            "the file grows without bound through aliases or nesting".to_owned(),
-            "write the values out instead of `&` and `*`".to_owned(),
-        ),
-        other => (without_place(&other.to_string()), indented.to_owned()),
+        | Error::AliasReplayStackDepthExceeded { .. } => too_much(),
+        other => {
+            let problem = without_place(&other.to_string());
+            if problem.starts_with("budget breached") {
+                return too_much();
+            }
+            let hint = if problem.contains("tab") { "indent with spaces; YAML takes no tabs here" } else { INDENTED };
+            (problem, hint.to_owned())
+        }
+    }
+}
+
+fn too_much() -> (String, String) {
+    (
+        "the file is too large here: it is nested too deeply, or holds over 250,000 values, those behind aliases included"
+            .to_owned(),
+        "write values out instead of `&` and `*`; a file this large is better split among several crosslinks".to_owned(),
+    )
+}
+
+/// A key that is missing is perhaps there, but indented so that it belongs to something else.
+fn missing(field: &str, text: &str, at: Place) -> (String, String) {
+    let is_key = |line: &str| {
+        let key = line.trim_start().trim_start_matches("- ").trim_start();
+        key.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':'))
     };
-    (problem, hint)
+    let below = text.lines().enumerate().skip(at.line).take_while(|(_, line)| !line.trim().is_empty());
+    match below.take(NEAR).find(|(_, line)| is_key(line)) {
+        Some((number, _)) => (
+            format!("the key `{field}` is missing here; the one in line {} does not belong to this", number + 1),
+            format!("indent `{field}` exactly as the other keys of its item, without a `-` of its own"),
+        ),
+        None => (format!("the key `{field}` is missing here"), format!("add `{field}:`; {SMALLEST}")),
+    }
 }
 
 fn begins_with_star(text: &str, at: Place) -> bool {
@@ -62,18 +89,21 @@ fn begins_with_star(text: &str, at: Place) -> bool {
         && line.chars().nth(at.column).is_none_or(|next| !next.is_alphanumeric())
 }
 
-fn expected_in_words(expected: &str) -> String {
+fn expected_in_words(expected: &str) -> (&str, &'static str) {
     match expected {
-        "sequence start" => "expected a list, whose items begin with `- `".to_owned(),
-        "mapping start" => "expected keys with values, `key: value`".to_owned(),
-        "string scalar" => "expected one value here".to_owned(),
-        other => format!("expected {other}"),
+        "sequence start" => ("expected a list here", "write `[a, b]`, or lines that begin with `- `"),
+        "mapping start" => ("expected keys with values here", "write them as `key: value` below it, or `{}` for none"),
+        "string scalar" => ("expected one value here", "write one value; one that begins with `[` or `{` needs quotes"),
+        other => (other, INDENTED),
     }
 }
 
 /// The library's sentence without ` at line 3, column 4`, which is said already.
 fn without_place(sentence: &str) -> String {
-    sentence.rsplit_once(" at line ").map_or(sentence, |(sentence, _)| sentence).to_owned()
+    sentence.split_once(" at line ").map_or(sentence, |(sentence, _)| sentence).to_owned()
 }
 
+const INDENTED: &str = "check the indentation, the quotes and the blank behind each colon around here";
+/// How many lines below an item a key of it is looked for.
+const NEAR: usize = 5;
 const SMALLEST: &str = "the smallest file is `pairs:` with one `- origin: HOST` and its `destination: HOST`";

@@ -40,6 +40,10 @@ impl Answer for Handler {
         let started = Instant::now();
         with_visit(head, |visit| self.finish(&self.linker.decide(visit), visit, started))
     }
+
+    fn unreadable(&self, too_large: bool) {
+        self.log.write_unreadable(too_large);
+    }
 }
 
 /// Borrows from a request's head the facts that a decision rests on.

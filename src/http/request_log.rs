@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use crate::link::{Class, Decision, HostPort, Land, Method, NotCarried, Visit};
+use crate::link::{Class, Decision, HostPort, Land, Method, NotCarried, Role, Visit};
 use crate::settings::{Log, LogFormat, LoggedRequests};
 use crate::sink::Sink;
 
@@ -93,10 +93,35 @@ impl RequestLog {
             micros: took.as_micros(),
             id: self.ids.next(),
         };
+        self.push(&line);
+    }
+
+    /// Writes the line of a request whose head could not be read: nothing is known of it.
+    pub fn write_unreadable(&self, too_large: bool) {
+        if self.log.requests == LoggedRequests::Off {
+            return;
+        }
+        self.push(&Line {
+            time: humantime::format_rfc3339_micros(SystemTime::now()),
+            role: Role::None.as_str(),
+            pair: None,
+            outcome: "unreadable",
+            // A target over 64 KiB gets 414, which hyper does not tell apart here.
+            status: if too_large { 431 } else { 400 },
+            method: "other",
+            host: None,
+            path: "",
+            identity: None,
+            micros: 0,
+            id: self.ids.next(),
+        });
+    }
+
+    fn push(&self, line: &Line<'_>) {
         self.sink.push(|lines| {
             // Writing to memory does not fail.
             let _ = match self.log.format {
-                LogFormat::Json => serde_json::to_writer(&mut *lines, &line).map_err(Into::into),
+                LogFormat::Json => serde_json::to_writer(&mut *lines, line).map_err(Into::into),
                 LogFormat::Text => write!(lines, "{line}"),
             };
             lines.push(b'\n');
@@ -138,26 +163,33 @@ fn loggable_host(host: &[u8]) -> Option<&str> {
     std::str::from_utf8(host).ok().filter(|_| plain)
 }
 
-/// The path up to the first thing that a path seldom has and a query always: a link that somebody escaped once too
-/// often, such as `/cart%3Fkmi=…`, carries an identity in its path.
+/// The path up to the first thing that a path seldom has and a query or an address always: a link that somebody escaped
+/// once too often, such as `/cart%3Fkmi=…`, carries an identity in its path. An `@` takes what stands before it along.
 fn loggable_path(path: &str) -> &str {
     let end = path.char_indices().find_map(|(at, character)| {
-        let rest = path.get(at..)?;
         let ends = match character {
-            '%' => rest.get(1..3).is_none_or(|hex| QUERY_LIKE.iter().any(|end| end.eq_ignore_ascii_case(hex))),
-            _ => !character.is_ascii_graphic() || matches!(character, '=' | '&' | ';' | '@' | '"' | '\\'),
+            '%' => !path.get(at + 1..at + 3).is_some_and(is_plain_escape),
+            '/' | '-' | '.' | '_' | '~' => false,
+            other => !other.is_ascii_alphanumeric(),
         };
         ends.then_some(at)
     });
-    path.get(..end.unwrap_or(path.len()).min(MAX_PATH)).unwrap_or_default()
+    let end = end.unwrap_or(path.len());
+    let (plain, rest) = path.split_at_checked(end).unwrap_or_default();
+    let is_address = rest.starts_with('@') || rest.starts_with("%40");
+    let plain = if is_address { plain.rsplit_once('/').map_or("", |(before, _)| before) } else { plain };
+    plain.get(..plain.len().min(MAX_PATH)).unwrap_or_default()
+}
+
+/// Whether the two digits of an escape stand for a blank, a letter, a digit, `-`, `.`, `_`, `~` or a byte of UTF-8.
+fn is_plain_escape(digits: &str) -> bool {
+    u8::from_str_radix(digits, 16)
+        .is_ok_and(|byte| byte >= 0x80 || byte.is_ascii_alphanumeric() || b" -._~".contains(&byte))
 }
 
 fn display<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
-
-/// The escaped forms of `% & ; = ? @` and of a line's end.
-const QUERY_LIKE: &[&str] = &["25", "26", "3b", "3d", "3f", "40", "0a", "0d", "00"];
 
 /// Longer paths are cut: what they are is clear by then.
 const MAX_PATH: usize = 512;
@@ -174,8 +206,13 @@ mod tests {
             ("/go/checkout%3Fkmi=bob%40bob.com", "/go/checkout"),
             ("/go/checkout%3fkmi", "/go/checkout"),
             ("/go/checkout&kmi=bob", "/go/checkout"),
-            ("/go/bob@bob.com", "/go/bob"),
+            ("/go/bob@bob.com", "/go"),
+            ("/go/x/bob.smith%40bob.com", "/go/x"),
             ("/go/bob%2540bob", "/go/bob"),
+            ("/go/x,kmi:bob", "/go/x"),
+            ("/go/x%23kmi", "/go/x"),
+            ("/go/x%u003Fkmi", "/go/x"),
+            ("/go/caf%C3%A9", "/go/caf%C3%A9"),
             ("/go/x%", "/go/x"),
             ("/go/é", "/go/"),
             ("/a\"b", "/a"),

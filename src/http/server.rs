@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
@@ -27,6 +28,9 @@ use crate::settings::Limits;
 pub trait Answer: Send + Sync + 'static {
     /// The whole answer, without waiting for anybody.
     fn answer(&self, head: &Parts) -> Response<Full<Bytes>>;
+
+    /// Takes note of a head that nobody could read, or that was too large, and was refused by itself.
+    fn unreadable(&self, too_large: bool);
 }
 
 struct Server<A> {
@@ -67,16 +71,20 @@ impl<A: Answer> Server<A> {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         let mut back_off = FIRST_BACK_OFF;
         loop {
+            // Whoever comes over the limit waits in the listener's queue, and one here.
             let accepted = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, _)) => {
                     back_off = FIRST_BACK_OFF;
-                    // Whoever comes over the limit waits here, and all behind in the listener's queue.
-                    let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+                    let place = tokio::select! {
+                        biased;
+                        place = Arc::clone(&self.places).acquire_owned() => place.ok(),
+                        () = self.stop.cancelled() => None,
+                    };
                     self.connections.spawn(Arc::clone(&self).serve(stream, place));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -85,15 +93,23 @@ impl<A: Answer> Server<A> {
                     // only burn the processor.
                     tracing::warn!(%error, retry_in = ?back_off, "cannot accept connections");
                     tokio::select! {
-                        () = self.stop.cancelled() => return,
+                        () = self.stop.cancelled() => break,
                         () = sleep(back_off) => back_off = (back_off * 2).min(LONGEST_BACK_OFF),
                     }
                 }
             }
         }
+        // Whoever is in the queue by now has perhaps sent a request already; closing the listener would reset them all.
+        // The pause lets the event loop see who is there.
+        sleep(Duration::from_millis(1)).await;
+        for _ in 0..LONGEST_QUEUE {
+            let Some(Ok((stream, _))) = listener.accept().now_or_never() else { break };
+            self.connections.spawn(Arc::clone(&self).serve(stream, None));
+        }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, place: OwnedSemaphorePermit) {
+    /// Serves one connection, in its place among `limits.connections`; the last ones before the end need none.
+    async fn serve(self: Arc<Self>, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
         // An answer is one small write; waiting for more to send with it would only delay it.
         let _ = stream.set_nodelay(true);
         let patience = Patience { head: self.limits.head_timeout, idle: self.limits.idle_timeout };
@@ -113,8 +129,10 @@ impl<A: Answer> Server<A> {
             // Room for the longest head and what came with it; at least what hyper asks for.
             .max_buf_size(self.limits.head_bytes + 8192)
             .serve_connection(TokioIo::new(stream), answer);
-        if let Err(error) = poll_fn(|cx| connection.poll_without_shutdown(cx)).await {
-            tracing::debug!(%error, "connection ended early");
+        if let Err(error) = poll_fn(|cx| connection.poll_without_shutdown(cx)).await
+            && error.is_parse()
+        {
+            self.handler.unreadable(error.is_parse_too_large());
         }
         connection.into_parts().io.into_inner().linger().await;
         drop(place);
@@ -127,5 +145,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
+/// The most connections that are taken from the queue at the end; systems let some thousand wait there.
+const LONGEST_QUEUE: usize = 4096;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);

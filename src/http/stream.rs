@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// How long a connection is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// From a request's first byte to its answer.
+    /// From a request's first byte to the end of its head, which is answered at once.
     pub head: Duration,
     /// Between an answer, or the start, and the next request's first byte.
     pub idle: Duration,
@@ -28,6 +28,8 @@ pub(super) struct WatchedStream<S> {
     stream: S,
     patience: Patience,
     phase: Phase,
+    /// The last four bytes that came.
+    tail: [u8; 4],
     deadline: Instant,
     timer: Pin<Box<Sleep>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -52,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
             stream,
             patience,
             phase: Phase::Idle,
+            tail: HEAD_END,
             deadline,
             timer: Box::pin(sleep_until(deadline)),
             stop: Box::pin(stop.cancelled_owned()),
@@ -118,10 +121,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
     }
 
     fn answer_goes_out(&mut self) {
-        self.phase = Phase::Idle;
         self.answered = true;
-        let patience = if self.stopping { LAST_CALL } else { self.patience.idle };
+        // hyper may hold the beginning of the next request already: then what came last is not the end of a head.
+        let is_idle = self.tail == HEAD_END || self.tail.ends_with(b"\n\n");
+        self.phase = if is_idle { Phase::Idle } else { Phase::Head };
+        let patience = match self.phase {
+            Phase::Head => self.patience.head,
+            Phase::Idle if self.stopping => LAST_CALL,
+            Phase::Idle => self.patience.idle,
+        };
         self.wait_until(Instant::now() + patience);
+    }
+
+    fn remember_tail(&mut self, came: &[u8]) {
+        for byte in came.iter().skip(came.len().saturating_sub(4)) {
+            self.tail.rotate_left(1);
+            self.tail[3] = *byte;
+        }
     }
 }
 
@@ -132,6 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WatchedStream<S> {
             if read.is_err() || buf.filled().len() == before {
                 self.ended = true;
             } else {
+                self.remember_tail(buf.filled().get(before..).unwrap_or_default());
                 self.request_begins();
             }
             return Poll::Ready(read);
@@ -164,6 +181,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+/// What stands at the end of a head.
+const HEAD_END: [u8; 4] = *b"\r\n\r\n";
 
 /// How long an idle connection is listened to after the server was told to stop: one turn of the event loop, so that a
 /// request whose bytes are here already is seen and answered.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use url::Url;
 
-use super::domain::{BadDomain, Domain, is_host_name, parents};
+use super::domain::{BadDomain, Domain, is_host_name, parents, registrable};
 
 /// One destination of a pair: `host`, `*.host`, `host:port`, `https://host/path` or `http://host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +95,11 @@ impl Entry {
             return Err(BadEntry::Wildcard);
         }
         let (domain, port) = parse_authority(authority)?;
-        if wildcard && (domain.is_ip() || domain.is_public_suffix() || domain.holds_public_suffixes()) {
-            return Err(if domain.is_ip() { BadEntry::Wildcard } else { BadEntry::PublicSuffix });
+        if wildcard && domain.is_ip() {
+            return Err(BadEntry::Wildcard);
+        }
+        if wildcard && (domain.is_public_suffix() || domain.holds_public_suffixes()) {
+            return Err(BadEntry::PublicSuffix);
         }
         let path = parse_path(path)?;
         Ok(Self { scheme, domain, wildcard, port: port.unwrap_or(scheme.default_port()), path })
@@ -139,6 +142,12 @@ impl Entry {
     #[must_use]
     pub fn origin(&self) -> Option<String> {
         (!self.wildcard).then(|| self.origin_with(self.domain.as_str()))
+    }
+
+    /// Whether a host below this `*.` entry belongs to the same owner: no public suffix stands between the two, as in
+    /// `bucket.s3.amazonaws.com` below `*.amazonaws.com`.
+    pub(super) fn owns(&self, host: &str) -> bool {
+        registrable(host) == self.domain.registrable()
     }
 
     /// Why this entry does not admit a URL of its own host.
@@ -233,8 +242,8 @@ pub struct Destination {
     pair: usize,
 }
 
-/// Why the allow-list does not admit a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why the allow-list does not admit a URL; the later, the nearer it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NotAllowed {
     /// No entry names the host.
     Host,
@@ -274,8 +283,8 @@ impl AllowList {
             best = match (best, rule.entry.judge(&url)) {
                 (Ok(pair), Ok(())) => Ok(pair.min(rule.pair)),
                 (Err(_), Ok(())) => Ok(rule.pair),
-                (Err(NotAllowed::Host), Err(why)) => Err(why),
-                (best, Err(_)) => best,
+                (Err(best), Err(why)) => Err(best.max(why)),
+                (Ok(pair), Err(_)) => Ok(pair),
             };
         }
         best.map(|pair| Destination { url, pair })
@@ -284,8 +293,8 @@ impl AllowList {
     fn rules_for(&self, host: &str) -> impl Iterator<Item = &Rule> {
         // A name such as `a..ok.example` lies below nothing: no resolver knows it, and only attackers write it.
         let above = if self.below.is_empty() || !is_host_name(host) { "" } else { host };
-        let below = parents(above).filter_map(|name| self.below.get(name));
-        self.exact.get(host).into_iter().chain(below).flatten()
+        let below = parents(above).filter_map(|name| self.below.get(name)).flatten();
+        self.exact.get(host).into_iter().flatten().chain(below.filter(move |rule| rule.entry.owns(host)))
     }
 }
 
@@ -396,6 +405,13 @@ mod tests {
         ] {
             assert_eq!(admit(entries, url), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn a_wildcard_ends_at_a_public_suffix() {
+        let entries = &["*.amazonaws.com"];
+        assert_eq!(admit(entries, "https://console.amazonaws.com"), Ok(0));
+        assert_eq!(admit(entries, "https://evil.s3.amazonaws.com"), Err(NotAllowed::Host));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::domain::Domain;
 use super::identity::Identity;
 
 /// Finds a cookie in all `Cookie` fields of a request, read as one and as bytes (RFC 6265, 4.2.1, leniently): split on
-/// `;`, trimmed of space and tab, the name up to the first `=`, exact and case-sensitive.
+/// `;`, trimmed of blanks, the name up to the first `=`, exact and case-sensitive.
 ///
 /// Of several cookies of that name the first one with a value counts. `Some(b"")` says that all of them are empty.
 /// Bytes around it that are no UTF-8, or no cookie at all, neither hide nor break it.
@@ -17,9 +17,9 @@ use super::identity::Identity;
 pub fn read<'a>(fields: &[&'a [u8]], name: &str) -> Option<&'a [u8]> {
     let mut found = None;
     for cookie in fields.iter().flat_map(|field| field.split(|byte| *byte == b';')) {
-        let cookie = trim(cookie);
-        if let Some(value) = cookie.strip_prefix(name.as_bytes()).and_then(|rest| trim_start(rest).strip_prefix(b"=")) {
-            let value = trim(value);
+        let rest = cookie.trim_ascii().strip_prefix(name.as_bytes()).map(<[u8]>::trim_ascii_start);
+        if let Some(value) = rest.and_then(|rest| rest.strip_prefix(b"=")) {
+            let value = value.trim_ascii_start();
             if !value.is_empty() {
                 return Some(value);
             }
@@ -27,20 +27,6 @@ pub fn read<'a>(fields: &[&'a [u8]], name: &str) -> Option<&'a [u8]> {
         }
     }
     found
-}
-
-fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [rest @ .., b' ' | b'\t'] = bytes {
-        bytes = rest;
-    }
-    trim_start(bytes)
-}
-
-fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = bytes {
-        bytes = rest;
-    }
-    bytes
 }
 
 /// The cookie that a landing writes: its name and attributes, ready for an identity.

@@ -40,15 +40,17 @@ impl Parameter {
         &self.name
     }
 
-    /// Whether a pair of a query names an identity: this parameter, `km_i` beside `kmi` (the KISSmetrics script takes
-    /// both), or the token `kmt`.
+    /// Whether a pair of a query names an identity: this parameter, `kmi` and `km_i` beside each other (the KISSmetrics
+    /// script takes both), or the token `kmt`.
     fn claims(&self, pair: &str) -> bool {
         self.is_plain(pair) || query::is_named(pair, TOKEN)
     }
 
     /// Whether a pair carries an identity in plain text.
     fn is_plain(&self, pair: &str) -> bool {
-        query::is_named(pair, &self.name) || (self.name == KMI && query::is_named(pair, KMI_TWIN))
+        let is_kissmetrics = [KMI, KMI_TWIN].contains(&self.name.as_str());
+        query::is_named(pair, &self.name)
+            || (is_kissmetrics && (query::is_named(pair, KMI) || query::is_named(pair, KMI_TWIN)))
     }
 
     /// Whether a query names an identity at all, which makes a request on a destination a landing.
@@ -74,8 +76,6 @@ pub fn decorate(url: &str, parameter: &Parameter, value: Option<impl fmt::Displa
     let (mut decorated, had_query) = strip(target, parameter);
     if let Some(value) = value {
         decorated.push(if had_query { '&' } else { '?' });
-        // Room for the longest escaped identity that is common; a longer one grows the text once.
-        decorated.reserve(parameter.name.len() + 1 + 64 + fragment.len());
         decorated.push_str(&parameter.name);
         decorated.push('=');
         decorated.push_str(&value.to_string());

@@ -37,7 +37,12 @@ impl Domain {
         }
         let host = Host::parse(text).map_err(|_| BadDomain::Malformed)?;
         let is_ip = !matches!(host, Host::Domain(_));
+        // The URL Standard reads `8080` as the address 0.0.31.144 and `“shop” as a name; nobody means that either.
+        let written = text;
         let text = host.to_string();
+        if (is_ip && !text.eq_ignore_ascii_case(written)) || written.contains(['“', '”', '‘', '’']) {
+            return Err(BadDomain::Malformed);
+        }
         if text.ends_with('.') {
             return Err(BadDomain::TrailingDot);
         }
@@ -82,10 +87,15 @@ impl Domain {
         !self.is_ip && psl::suffix_str(&below) == Some(below.as_str())
     }
 
+    /// The names above it, nearest first; none for an IP address.
+    pub fn parents(&self) -> impl Iterator<Item = &str> {
+        parents(&self.text).filter(|_| !self.is_ip)
+    }
+
     /// Whether it equals `parent` or lies below it, at a label boundary.
     #[must_use]
     pub fn is_within(&self, parent: &Domain) -> bool {
-        self == parent || (!self.is_ip && parents(&self.text).any(|above| above == parent.text))
+        self == parent || self.parents().any(|above| above == parent.text)
     }
 }
 
@@ -95,16 +105,21 @@ impl fmt::Display for Domain {
     }
 }
 
+/// The registrable domain of a host as it stands in a URL or a `Host`, where it has one.
+pub(super) fn registrable(host: &str) -> Option<&str> {
+    psl::domain_str(host)
+}
+
 /// The names above a host, nearest first: `b.c` and `c` for `a.b.c`.
 pub(super) fn parents(host: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(host), |name| name.split_once('.').map(|(_, above)| above)).skip(1)
 }
 
-/// Whether it is made of labels that are not empty, of letters, digits, `-` and `_`: what stands in the domain name
-/// system, while the URL Standard would take `a!b..c` too.
+/// Whether it is made of labels that are not empty, of letters, digits, `-` and `_`, and short enough (RFC 1035, 2.3.4):
+/// what can stand in the domain name system, while the URL Standard would take `a!b..c` too.
 pub(super) fn is_host_name(host: &str) -> bool {
     let is_label_byte = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_label_byte))
+    host.len() <= MAX_NAME && host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_label_byte))
 }
 
 /// The value of a `Host` field or of an absolute-form target's authority, split and lower-cased.
@@ -129,7 +144,7 @@ impl<'a> HostPort<'a> {
         } else {
             let end = text.find(':').unwrap_or(text.len());
             let (host, port) = text.split_at_checked(end)?;
-            if host.is_empty() || !host.bytes().all(is_reg_name) {
+            if host.is_empty() || host.len() > MAX_HOST || !host.bytes().all(is_reg_name) {
                 return None;
             }
             (lower_case(host), port)
@@ -154,6 +169,13 @@ fn lower_case(host: &str) -> Cow<'_, str> {
     }
 }
 
+/// The most bytes of a name in the domain name system. Without a bound a name of 15,000 labels would be looked up 15,000
+/// times below the `*.` entries.
+const MAX_NAME: usize = 253;
+
+/// The most bytes of a `Host` without its port: a name, and a trailing dot or two.
+const MAX_HOST: usize = 255;
+
 /// The bytes of `reg-name` (RFC 3986, 3.2.2), percent signs included.
 fn is_reg_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
@@ -169,7 +191,6 @@ mod tests {
             ("WWW.YourSite.com", "www.yoursite.com"),
             ("bücher.example", "xn--bcher-kva.example"),
             ("127.0.0.1", "127.0.0.1"),
-            ("0x7f.1", "127.0.0.1"),
             ("[::1]", "[::1]"),
             ("shop_1.example", "shop_1.example"),
         ] {
@@ -179,7 +200,22 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_no_domain() {
-        for text in ["", "*", "a b", "a/b", "user@host", "a..b", ".a", "%65vil.example", "host:80", "::1"] {
+        for text in [
+            "",
+            "*",
+            "0x7f.1",
+            "8080",
+            "1.5",
+            "“shop.example”",
+            "a b",
+            "a/b",
+            "user@host",
+            "a..b",
+            ".a",
+            "%65vil.example",
+            "host:80",
+            "::1",
+        ] {
             assert_eq!(Domain::parse(text), Err(BadDomain::Malformed), "{text}");
         }
         for text in ["shop.example.", "shop。example。"] {
@@ -235,6 +271,7 @@ mod tests {
             assert_eq!(HostPort::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(HostPort::parse(b"caf\xe9.example"), None);
+        assert_eq!(HostPort::parse("a.".repeat(200).as_bytes()), None);
         assert_eq!(HostPort::parse("bücher.example".as_bytes()), None);
     }
 }

@@ -27,7 +27,7 @@ pub enum Class {
 pub enum Unusable {
     /// Nothing, or nothing but white space.
     Empty,
-    /// More than [`MAX_CHARS`] characters.
+    /// More than 255 characters.
     TooLong,
     /// A `%` without two hexadecimal digits behind it, on which the script itself stops.
     BadEscape,
@@ -157,7 +157,7 @@ fn is_base64(byte: u8) -> bool {
 }
 
 /// The most characters of a KISSmetrics person (its tracking API, `_p`).
-pub const MAX_CHARS: usize = 255;
+const MAX_CHARS: usize = 255;
 
 /// These clear the visitor's identity in the KISSmetrics script, in either kind of quotes or none; so do empty quotes.
 const QUOTED_PLACEHOLDERS: &[&str] = &["", "null", "nil"];

@@ -24,7 +24,7 @@ pub use cookie::{CookieDomain, IdentityCookie, SameSite, read as read_cookie};
 pub use decision::{Decision, HandOff, Land, Method, NotCarried, Outcome, Refusal, Role, Visit};
 pub use decoration::{Arrived, BadParameter, Parameter, Undecorated, decorate, undecorate};
 pub use domain::{BadDomain, Domain, HostPort};
-pub use identity::{Class, Identity, MAX_CHARS, Unusable};
+pub use identity::{Class, Identity, Unusable};
 pub use linker::Linker;
 pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin};
 pub use target::{BadTarget, parse_decoded};

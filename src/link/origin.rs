@@ -81,6 +81,9 @@ impl OriginRules {
     }
 
     /// Reads a finished Location as a browser will, and asks the allow-list once more.
+    ///
+    /// No input is known for which the second reading differs from the first; should one ever be found, nobody is sent
+    /// there.
     fn readmit(&self, location: &str) -> Result<Destination, BadTarget> {
         if location.len() > MAX_LOCATION {
             return Err(BadTarget::LongLocation);

@@ -30,7 +30,7 @@ pub struct DomainPair {
 }
 
 /// A host whose visitors a pair serves: with a port, only if the request names that port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The host.
     pub domain: Domain,

@@ -30,15 +30,6 @@ pub(super) fn to_visible_ascii(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, INVISIBLE).into()
 }
 
-/// Puts one more pair, or several, behind a query; nothing added changes nothing.
-pub(super) fn append<'a>(query: Option<&'a str>, more: &'a str) -> Option<Cow<'a, str>> {
-    match query {
-        _ if more.is_empty() => query.map(Cow::Borrowed),
-        None => Some(Cow::Borrowed(more)),
-        Some(query) => Some(Cow::Owned(format!("{query}&{more}"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,14 +51,5 @@ mod tests {
         ] {
             assert_eq!(is_named(pair, "kmi"), expected, "{pair}");
         }
-    }
-
-    #[test]
-    fn appending_keeps_an_empty_query() {
-        assert_eq!(append(None, "a=1").as_deref(), Some("a=1"));
-        assert_eq!(append(Some(""), "a=1").as_deref(), Some("&a=1"));
-        assert_eq!(append(Some("b"), "a=1").as_deref(), Some("b&a=1"));
-        assert_eq!(append(Some("b"), "").as_deref(), Some("b"));
-        assert_eq!(append(None, ""), None);
     }
 }

@@ -49,9 +49,11 @@ impl Sites {
     ///
     /// Gives the number of the origin's rules and the destination; `None` for a host that is neither.
     pub(super) fn find(&self, host: &HostPort<'_>) -> Option<(Option<usize>, Option<&DestinationSite>)> {
-        let site = self.exact.get(&*host.host).and_then(|sites| site_for(sites, host.port));
-        let destination = site.and_then(|site| site.destination.as_ref()).or_else(|| self.find_below(host));
-        (site.is_some() || destination.is_some()).then(|| (site.and_then(|site| site.origin), destination))
+        let sites = self.exact.get(&*host.host).map(Vec::as_slice).unwrap_or_default();
+        let origin = by_port(sites, host.port).find_map(|site| site.origin);
+        let destination = by_port(sites, host.port).find_map(|site| site.destination.as_ref());
+        let destination = destination.or_else(|| self.find_below(host));
+        (origin.is_some() || destination.is_some()).then_some((origin, destination))
     }
 
     fn find_below(&self, host: &HostPort<'_>) -> Option<&DestinationSite> {
@@ -61,7 +63,8 @@ impl Sites {
         }
         parents(&host.host)
             .filter_map(|name| self.below.get(name))
-            .find_map(|sites| site_for(sites, host.port)?.destination.as_ref())
+            .find_map(|sites| by_port(sites, host.port).find_map(|site| site.destination.as_ref()))
+            .filter(|destination| destination.entry.owns(&host.host))
     }
 }
 
@@ -75,7 +78,8 @@ fn site_at<'a>(sites: &'a mut HashMap<String, Vec<Site>>, host: &str, port: Opti
     &mut sites[place]
 }
 
-fn site_for(sites: &[Site], port: Option<u16>) -> Option<&Site> {
-    let with_port = |port| sites.iter().find(move |site| site.port == port);
-    with_port(port).or_else(|| with_port(None))
+/// The site that names the port, then the one that names none.
+fn by_port(sites: &[Site], port: Option<u16>) -> impl Iterator<Item = &Site> {
+    let with = move |port| sites.iter().find(move |site| site.port == port);
+    with(port).into_iter().chain(with(None))
 }

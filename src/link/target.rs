@@ -6,12 +6,11 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::allow_list::is_plain_path;
-use super::query;
 
 /// Why `to`, or a path behind a link, is no URL that a visitor is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadTarget {
-    /// Empty, or over [`MAX_BYTES`] bytes.
+    /// Empty, or over 4,096 bytes.
     Length,
     /// The bytes are not UTF-8.
     NotUtf8,
@@ -98,9 +97,8 @@ pub(super) fn add_path(url: &mut Url, more: &str) -> Result<(), BadTarget> {
 /// Adds a query behind the URL's own; nothing, or an empty one, changes nothing.
 pub(super) fn add_query(url: &mut Url, more: Option<&str>) {
     let Some(more) = more.filter(|more| !more.is_empty()) else { return };
-    let more = query::to_visible_ascii(more);
-    let query = query::append(url.query(), &more).map(std::borrow::Cow::into_owned);
-    url.set_query(query.as_deref());
+    let query = url.query().map_or_else(|| more.to_owned(), |own| format!("{own}&{more}"));
+    url.set_query(Some(&query));
 }
 
 impl fmt::Display for BadTarget {
@@ -122,7 +120,7 @@ impl fmt::Display for BadTarget {
 }
 
 /// The most bytes of `to` after decoding.
-pub const MAX_BYTES: usize = 4096;
+const MAX_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 //! `tests/data/config/NAME.yaml` is the file, `NAME.txt` what `crosslink check` prints on stderr. After a change,
 //! `UPDATE=1 cargo test config_faults` writes the `.txt` files anew, to be read before they are committed.
 
+use std::fmt::Write;
 use std::fs;
 
 use crate::support::{crosslink, repository};
@@ -33,4 +34,18 @@ fn each_faulty_file_gets_its_message() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_file_that_grows_through_aliases_is_refused() {
+    let mut text = "pairs:\n  - origin: a.example\n    destination: &hosts [b.example".to_owned();
+    for host in 0..1000 {
+        write!(text, ", h{host}.example").unwrap();
+    }
+    text.push_str("]\n");
+    for origin in 0..5000 {
+        writeln!(text, "  - {{ origin: o{origin}.example, destination: *hosts }}").unwrap();
+    }
+    let faults = crosslink::config::parse(&text).unwrap_err();
+    assert!(faults[0].problem.contains("too large"), "{faults:?}");
 }

@@ -103,7 +103,7 @@ fn to_takes_the_other_pairs_of_the_query_along() {
 #[test]
 fn an_identity_that_does_not_fit_is_left_out() {
     let app = App::start();
-    // 4,000 bytes of two-byte letters are 6,000 escaped; 255 of four bytes add 3,060.
+    // 1,000 letters of two bytes are 6,000 bytes escaped, and 255 of four bytes add 3,060; 2,000 alone are 12,000.
     let target = format!("/go?to=https://ok.example/{}", "\u{e9}".repeat(1000));
     let long = "%F0%9F%98%80".repeat(255);
     let location = app.get(HOST, &target).cookie(&format!("km_ni={long}")).location();

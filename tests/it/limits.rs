@@ -156,6 +156,64 @@ fn stopping_answers_what_has_begun_and_closes_what_is_idle() {
 }
 
 #[test]
+fn stopping_answers_those_who_wait_for_a_place() {
+    let mut app = app(&format!("connections: 1, drain: 20s, head_timeout: {LONG}"));
+    let (begun, rest) = ASK.split_at(5);
+    let held = Client::connect(app.address).send(begun);
+    let waiting: Vec<Client> = (0..6).map(|_| Client::connect(app.address).send(ASK)).collect();
+    app.stop();
+    for mut client in waiting {
+        assert_eq!(client.reply().unwrap().status, 302);
+    }
+    assert_eq!(held.send(rest).reply().unwrap().status, 302);
+    assert_eq!(app.ended(), 0);
+}
+
+#[test]
+fn the_beginning_of_a_request_counts_although_it_came_with_the_one_before() {
+    let (begun, rest) = ASK.split_at(40);
+    let both = [ASK, begun].concat();
+    // It is answered while the server stops,
+    let mut stopping = app(&format!("drain: 20s, head_timeout: {LONG}, idle_timeout: {LONG}"));
+    let mut client = Client::connect(stopping.address).send(&both);
+    assert_eq!(client.reply().unwrap().status, 302);
+    stopping.stop();
+    std::thread::sleep(SHORT);
+    assert_eq!(client.send(rest).reply().unwrap().status, 302);
+    assert_eq!(stopping.ended(), 0);
+    // and has no more time than another.
+    let hasty = app(&format!("head_timeout: 300ms, idle_timeout: {LONG}"));
+    let mut client = Client::connect(hasty.address).send(&both);
+    assert_eq!(client.reply().unwrap().status, 302);
+    client.closed_after();
+}
+
+#[test]
+fn a_host_of_thousands_of_labels_is_refused_unseen() {
+    let app = App::start();
+    let host = format!("{}wild.example", "a.".repeat(15_000));
+    assert_eq!(app.get(&host, "/?kmi=x").send().code(), "bad_host");
+    let to = format!("/go?to=https://{}wild.example", "a.".repeat(2000));
+    assert_eq!(app.get("www.yoursite.com", &to).send().code(), "not_allowed");
+}
+
+#[test]
+fn a_head_that_is_refused_unread_has_a_line_in_the_log() {
+    let app = App::start();
+    let large = format!("GET / HTTP/1.1\r\nCookie: km_ni=bob; {}\r\n\r\n", "a".repeat(40_000));
+    assert_eq!(app.raw(large.as_bytes()).status, 431);
+    assert_eq!(app.raw(b"nonsense\r\n\r\n").status, 400);
+    let log = app.log();
+    let statuses: Vec<u64> = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|line| (line["outcome"] == "unreadable").then(|| line["status"].as_u64().unwrap()).unwrap())
+        .collect();
+    assert_eq!(statuses, [431, 400]);
+    assert!(!log.contains("bob") && !log.contains("nonsense"));
+}
+
+#[test]
 fn stopping_ends_when_the_time_to_drain_is_over() {
     let mut app = app(&format!("drain: 300ms, head_timeout: {LONG}"));
     let _begun = Client::connect(app.address).send(b"GET /");

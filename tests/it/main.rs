@@ -13,6 +13,7 @@ mod browser;
 mod commands;
 mod config_faults;
 mod hand_off;
+mod keys;
 mod landing;
 mod lifecycle;
 mod limits;

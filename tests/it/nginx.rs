@@ -12,8 +12,6 @@ use crate::support::{App, Program, Reply, eventually, find, needs, repository};
 
 const SHOP: &str = "www.yoursite.com";
 const CHECKOUT: &str = "yoursite.3rd-party-checkout.com";
-const CONFIG: &str = "pairs: [{ origin: www.yoursite.com, destination: yoursite.3rd-party-checkout.com,
-    links: { checkout: /cart }, landing: {} }]";
 /// What stands around the shipped files. The shop and the checkout say what they were asked for.
 const NGINX: &str = r#"daemon off; master_process off; pid pid; error_log start.log; events {} http {
     client_body_temp_path 1; proxy_temp_path 2; fastcgi_temp_path 3; uwsgi_temp_path 4; scgi_temp_path 5;
@@ -146,7 +144,7 @@ fn behind_nginx(test: impl FnOnce(&Nginx, App)) {
     if !needs(&["nginx", "openssl", "curl"]) {
         return;
     }
-    let app = App::with(CONFIG);
+    let app = App::with(&std::fs::read_to_string(repository("deploy/nginx/crosslink.yaml")).unwrap());
     // Between the look for a port and nginx's own bind, another test may take it.
     let nginx = (0..5).find_map(|_| Nginx::start(app.address)).expect("a port that is free");
     test(&nginx, app);

@@ -169,9 +169,10 @@ proptest! {
             }
             Decision::Land(land) => {
                 // On the host that was asked, whatever the path is.
-                let host = land.location.split("://").nth(1).and_then(|rest| rest.split('/').next());
-                let asked = HostPort::parse(request.host.as_deref().unwrap().as_bytes()).unwrap().host.into_owned();
-                prop_assert!(host.is_some_and(|host| host.starts_with(asked.as_str())), "{}", land.location);
+                let host = land.location.split('/').nth(2).unwrap();
+                let host = host.strip_suffix(":8443").or(host.strip_suffix(":8080")).unwrap_or(host);
+                let asked = HostPort::parse(request.host.as_deref().unwrap().as_bytes()).unwrap().host;
+                prop_assert_eq!(host, asked);
                 prop_assert!(land.location.bytes().all(|byte| byte.is_ascii_graphic()), "{}", land.location);
                 prop_assert!(land.set_cookie.is_none_or(|cookie| cookie.starts_with("km_ni=") && cookie.is_ascii()));
             }
@@ -181,7 +182,10 @@ proptest! {
 
     #[test]
     fn equal_visits_decide_equally(request in request()) {
-        let [first, second] = [linker(), linker()].map(|linker| format!("{:?}", request.decide(linker)));
+        // Read anew, so that its maps have another order.
+        static ANOTHER: std::sync::OnceLock<Linker> = std::sync::OnceLock::new();
+        let another = ANOTHER.get_or_init(|| parse(CONFIG).linker);
+        let [first, second] = [linker(), another].map(|linker| format!("{:?}", request.decide(linker)));
         prop_assert_eq!(first, second);
     }
 
