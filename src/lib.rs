@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | [`link`] | the decision: pure functions from the facts of a request to what to do with it | nothing else |
 //! | [`config`] | YAML text to checked rules, or to every mistake in it with its place | `link`, `settings` |
-//! | [`http`] | sockets, limits, the answer and its line in the log | `link`, `settings`, `sink` |
+//! | [`http`] | sockets, limits, the answer and its line in the log | `link`, `replay`, `settings`, `sink` |
+//! | [`replay`] | the tokens that were used | `link`, `settings` |
 //! | [`settings`] | what the configuration fills in and the server runs by | nothing else |
 //! | [`sink`] | a bounded buffer in front of an output that may block | nothing else |
 //! | [`cli`] | the commands; the only place that prints or reads the environment | all of them |
@@ -16,5 +17,6 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod link;
+pub mod replay;
 pub mod settings;
 pub mod sink;

@@ -26,6 +26,26 @@ pub struct Log {
     pub requests: LoggedRequests,
 }
 
+/// Where used tokens are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// Whether they are at all.
+    pub on: bool,
+    /// The most tokens that are remembered at a time.
+    pub entries: usize,
+    /// What happens to a token whose first use can't be proven, because the memory is full.
+    pub unproven: Unproven,
+}
+
+/// What happens to a token whose first use can't be proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unproven {
+    /// It is not adopted; the visitor gets the clean URL.
+    Refuse,
+    /// It is adopted.
+    Accept,
+}
+
 /// How a line of the log looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

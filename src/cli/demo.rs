@@ -21,6 +21,7 @@ use crate::http::handler::{Handler, with_visit};
 use crate::http::request_log::RequestLog;
 use crate::http::server::{self, Answer};
 use crate::link::{HostPort, Identity, Visit, read_cookie};
+use crate::replay::UsedTokens;
 use crate::settings::{Log, LogFormat, LoggedRequests};
 
 #[derive(Debug, clap::Args)]
@@ -49,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         print(&welcome(address.port(), &text))?;
         let log = RequestLog::new(sink.clone(), Log { format: LogFormat::Text, requests: LoggedRequests::All });
         let demo = Demo {
-            crosslink: Handler::new(Arc::new(config.linker), log),
+            crosslink: Handler::new(Arc::new(config.linker), Arc::new(UsedTokens::new(config.replay)), log),
             port: address.port(),
             last_seen: Mutex::default(),
         };

@@ -12,7 +12,7 @@ use url::{Position, Url};
 use super::{ConfigFile, Failure, print};
 use crate::http::handler::with_visit;
 use crate::http::response;
-use crate::link::{Decision, DomainPair, HandOff, Land, Linker, NotCarried, Outcome, Refusal, Step, Trace};
+use crate::link::{Decision, DomainPair, HandOff, Land, Linker, NotCarried, Outcome, Refusal, Sealed, Step, Trace};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -116,6 +116,7 @@ impl Explanation {
                 }
                 self.line("answer", format!("the clean URL; {} ({})", landed(*outcome), outcome.as_str()));
             }
+            Decision::HonoursGpc => self.line("answer", "this origin says that it honours Sec-GPC"),
             Decision::Refuse(refusal, _) => {
                 self.line("answer", format!("refused ({}): {}", refusal.code(), advice(*refusal, linker)));
             }
@@ -156,8 +157,16 @@ impl Trace for Explanation {
             Step::Arrived(identity) => self.line("arriving", identity.reveal()),
             Step::ArrivedUnusable(why) => self.line("arriving", format!("an identity that can't be used: {why}")),
             Step::ArrivedSeveral => self.line("arriving", "more than one identity, so none is believed"),
-            Step::ArrivedToken => self.line("arriving", "a token, which this version can't open"),
+            Step::Sealed(why) => self.line("arriving", format!("a token that stays shut: {}", shut(why))),
         }
+    }
+}
+
+fn shut(why: Sealed) -> &'static str {
+    match why {
+        Sealed::Invalid => "it is no token, or its key is not in this file",
+        Sealed::Forged => "it was changed, or made for another destination or browser",
+        Sealed::Expired => "it is older than two minutes",
     }
 }
 
@@ -165,7 +174,9 @@ fn no_identity(why: NotCarried) -> &'static str {
     match why {
         NotCarried::Absent => "the visitor has none of the cookies",
         NotCarried::Unusable => "no cookie has a usable value",
-        NotCarried::NotNavigation => "HEAD is no visit",
+        NotCarried::Gpc => "the visitor opted out with Sec-GPC",
+        NotCarried::NoConsent => "the cookie of `consent` does not say that the visitor agreed",
+        NotCarried::NotNavigation => "not a visit, but a HEAD, an image or a script",
         NotCarried::TooLong => "the URL would be over 8192 bytes",
         NotCarried::Failed => "the URL with the identity did not read back as an allowed one",
     }
@@ -178,7 +189,12 @@ fn landed(outcome: Outcome) -> &'static str {
         Outcome::Replaced => "the cookie is set in place of another identity",
         Outcome::Kept => "no cookie, the identity that the visitor has here stays",
         Outcome::Invalid => "no cookie, the arriving identity can't be used",
-        Outcome::NotNavigation => "no cookie, HEAD is no visit",
+        Outcome::Expired => "no cookie, the token's time is over",
+        Outcome::Forged => "no cookie, the token was changed, or made for another destination or browser",
+        Outcome::Unsealed => "no cookie, this landing accepts only sealed identities",
+        Outcome::Replayed => "no cookie, the token was used before",
+        Outcome::Gpc => "no cookie, the visitor opted out with Sec-GPC",
+        Outcome::NotNavigation => "no cookie, not a visit but a HEAD, an image or a script",
     }
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod explain;
+mod keygen;
 mod serve;
 
 use std::fmt::Display;
@@ -35,6 +36,8 @@ enum Command {
     Check(check::Arguments),
     /// Explain what the service would do with a link, step by step, without running it
     Explain(explain::Arguments),
+    /// Make a new key for sealed hand-offs, on stdout, fit to be redirected into a file
+    Keygen,
     /// Click through two sites and crosslink on this machine; needs no configuration
     Demo(demo::Arguments),
 }
@@ -61,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Keygen => keygen::run(),
         Command::Demo(arguments) => demo::run(&arguments),
     };
     match done {

@@ -13,6 +13,7 @@ use super::{ConfigFile, EXIT_FAILED, Failure, Loaded, cannot_listen, runtime};
 use crate::http::handler::Handler;
 use crate::http::request_log::RequestLog;
 use crate::http::server;
+use crate::replay::UsedTokens;
 use crate::settings::{Limits, LogFormat};
 use crate::sink::Sink;
 
@@ -34,7 +35,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tracing::warn!(line = warning.at.line, column = warning.at.column, "{}", warning.problem);
     }
     let addresses = if arguments.listen.is_empty() { &config.listen } else { &arguments.listen };
-    let handler = Handler::new(Arc::new(config.linker), RequestLog::new(requests.clone(), config.log));
+    let handler = Handler::new(
+        Arc::new(config.linker),
+        Arc::new(UsedTokens::new(config.replay)),
+        RequestLog::new(requests.clone(), config.log),
+    );
     let served = runtime()?.block_on(serve(addresses, handler, config.limits));
     match &served {
         Ok(cut) => tracing::info!(cut, "stopped"),

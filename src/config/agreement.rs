@@ -49,6 +49,15 @@ fn disagreement(pair: &DomainPair, entry: &Entry, other: (&DomainPair, Scheme)) 
         ));
     }
     pair.landing.as_ref()?;
+    if other.bind_user_agent != pair.bind_user_agent {
+        return Some((
+            format!("{names} disagree about `bind_user_agent` for this host"),
+            "give both the same `bind_user_agent`",
+        ));
+    }
+    if other.consent.gpc != pair.consent.gpc {
+        return Some((format!("{names} disagree about `consent.gpc` for this host"), "give both the same `gpc`"));
+    }
     if other.parameter != pair.parameter {
         return Some((format!("{names} disagree about the parameter of this host"), "give both the same `parameter`"));
     }

@@ -125,12 +125,32 @@ fn render(file: &str, text: &str, kind: &str, faults: &[ConfigFault]) -> String 
 fn around(line: &str, at: &Place) -> (String, Range<usize>) {
     let first = (at.column - 1).saturating_sub(WINDOW);
     let length = at.length.clamp(1, WINDOW);
+    let line = without_keys(line);
     let part: String = line.chars().skip(first).take(2 * WINDOW + length).collect();
     let byte_at = |character: usize| part.char_indices().nth(character).map_or(part.len(), |(byte, _)| byte);
     let start = byte_at(at.column - 1 - first);
     let end = byte_at(at.column - 1 - first + length).max(start);
     (part, start..end)
 }
+
+/// The line with every key that somebody wrote into it hidden, each character by a star: a fault may end up in a log.
+fn without_keys(line: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = line;
+    while let Some((before, behind)) = rest.split_once(KEY_BEGINS) {
+        let end = behind.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').unwrap_or(behind.len());
+        let (key, after) = behind.split_at_checked(end).unwrap_or((behind, ""));
+        shown.push_str(before);
+        shown.push_str(KEY_BEGINS);
+        shown.extend(key.chars().map(|_| '*'));
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// How a key in PASERK form begins.
+const KEY_BEGINS: &str = "k4.local.";
 
 /// How many characters of a long line are shown on either side of a mistake.
 const WINDOW: usize = 200;

@@ -7,17 +7,25 @@ use serde_yaml::Spanned;
 use super::fault::{Faults, Place};
 use super::raw::{RawLanding, Text};
 use super::server::{duration, word};
-use crate::link::{CookieDomain, Domain, Entry, Existing, Landing, MAX_AGE, Parameter, SameSite, Scheme};
+use super::trust::seal;
+use crate::link::{CookieDomain, Domain, Entry, Existing, Keys, Landing, MAX_AGE, Parameter, SameSite, Scheme, Seal};
+
+/// What a landing needs to know of its pair.
+pub(super) struct Of<'a> {
+    pub destinations: &'a [Entry],
+    pub parameter: &'a Parameter,
+    pub keys: &'a Keys,
+}
 
 /// The landing of a pair; what it leaves out comes from `defaults`.
 pub(super) fn landing(
     raw: Option<&Spanned<Option<RawLanding>>>,
     defaults: &RawLanding,
-    destinations: &[Entry],
-    parameter: &Parameter,
+    of: &Of<'_>,
     faults: &mut Faults,
 ) -> Option<Landing> {
     let raw = raw?;
+    let Of { destinations, parameter, keys } = of;
     let at = Place::from(raw);
     let Some(own) = &raw.value else {
         faults.add(
@@ -30,12 +38,18 @@ pub(super) fn landing(
     let same_sites = [("lax", SameSite::Lax), ("none", SameSite::None)];
     let existing = [("keep_named", Existing::KeepNamed), ("replace", Existing::Replace), ("keep", Existing::Keep)];
     let same_site = own.same_site.as_ref().or(defaults.same_site.as_ref());
+    let accept = own.accept.as_ref().or(defaults.accept.as_ref());
+    let by_default = if keys.is_empty() { Seal::Plain } else { Seal::Sealed };
+    let anonymous_cookie = own.anonymous_cookie.as_ref().or(defaults.anonymous_cookie.as_ref());
+    let existing_text = own.existing.as_ref().or(defaults.existing.as_ref());
     let landing = Landing {
+        accept: seal(accept, by_default, keys, faults),
+        anonymous_cookie: anonymous_cookie.map(|text| checked_name(text, faults)),
         cookie: cookie(own.cookie.as_ref().or(defaults.cookie.as_ref()), faults),
         domain: domain(own.domain.as_ref().or(defaults.domain.as_ref()), destinations, faults),
         max_age: max_age(own.max_age.as_ref().or(defaults.max_age.as_ref()), faults),
         same_site: word(same_site, SameSite::Lax, &same_sites, faults),
-        existing: word(own.existing.as_ref().or(defaults.existing.as_ref()), Existing::KeepNamed, &existing, faults),
+        existing: existing_text.map(|text| word(Some(text), Existing::KeepNamed, &existing, faults)),
     };
     let has_http = destinations.iter().any(|entry| entry.scheme() == Scheme::Http);
     if landing.same_site == SameSite::None && has_http {
@@ -46,11 +60,13 @@ pub(super) fn landing(
         );
     }
     check_prefix(&landing, own.cookie.as_ref().or(defaults.cookie.as_ref()), has_http, faults);
-    faults.warn(
-        at,
-        format!("this landing accepts a plain `{}`, which anyone can write into a link", parameter.as_str()),
-        "read \"Privacy\" in the README before you rely on who arrives here",
-    );
+    if landing.accept == Seal::Plain {
+        faults.warn(
+            at,
+            format!("this landing accepts a plain `{}`, which anyone can write into a link", parameter.as_str()),
+            "read \"Privacy\" in the README before you rely on who arrives here",
+        );
+    }
     Some(landing)
 }
 
@@ -62,7 +78,13 @@ fn cookie(text: Option<&Text>, faults: &mut Faults) -> String {
             "`km_ai` belongs to the KISSmetrics script, whose makers ask others not to set it",
             "write `cookie: km_ni`, or leave the key out",
         );
-    } else if !is_cookie_name(&text.value) {
+        return text.value.clone();
+    }
+    checked_name(text, faults)
+}
+
+fn checked_name(text: &Text, faults: &mut Faults) -> String {
+    if !is_cookie_name(&text.value) {
         faults.add(text, format!("`{}` is no name for a cookie", text.value), COOKIE_NAME_HINT);
     }
     text.value.clone()

@@ -11,6 +11,7 @@ mod pairs;
 mod raw;
 mod server;
 mod shape;
+mod trust;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use std::path::Path;
 pub use fault::{ConfigFault, Place, render_faults, render_warnings};
 
 use crate::link::Linker;
-use crate::settings::{Limits, Log};
+use crate::settings::{Limits, Log, Replay};
 use fault::Faults;
 use raw::RawConfig;
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged.
     pub log: Log,
+    /// Where used tokens are remembered.
+    pub replay: Replay,
     /// The rules of all pairs.
     pub linker: Linker,
     /// What works, but was perhaps not meant so.
@@ -76,10 +79,13 @@ pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
     let mut faults = Faults::default();
     server::check_version(raw.version.as_ref(), &mut faults);
     let listen = server::listen(raw.listen.as_ref(), &mut faults);
-    let limits = server::limits(&raw.limits.unwrap_or_default(), &mut faults);
-    let log = server::log(&raw.log.unwrap_or_default(), &mut faults);
+    let limits = server::limits(raw.limits.as_ref().unwrap_or(&raw::RawLimits::default()), &mut faults);
+    let log = server::log(raw.log.as_ref().unwrap_or(&raw::RawLog::default()), &mut faults);
     let route = server::route(raw.route.as_ref(), &mut faults);
-    let pairs = pairs::pairs(&raw.pairs, &raw.defaults.unwrap_or_default(), &mut faults);
+    let keys = trust::keys(raw.keys.as_ref(), &mut faults);
+    let replay = trust::replay(&raw, &mut faults);
+    let pairs =
+        pairs::pairs(&raw.pairs, raw.defaults.as_ref().unwrap_or(&raw::RawDefaults::default()), &keys, &mut faults);
     let warnings = faults.finish()?;
-    Ok(Config { listen, limits, log, linker: Linker::new(route, pairs), warnings })
+    Ok(Config { listen, limits, log, replay, linker: Linker::new(route, keys, pairs), warnings })
 }

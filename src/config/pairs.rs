@@ -5,23 +5,25 @@ use std::collections::HashMap;
 use serde_yaml::Spanned;
 
 use super::fault::{Faults, Place};
-use super::landing::{COOKIE_NAME_HINT, is_cookie_name, landing};
+use super::landing::{COOKIE_NAME_HINT, Of, is_cookie_name, landing};
 use super::raw::{RawDefaults, RawIdentity, RawLanding, RawPair, Text, texts};
+use super::trust::{consent, seal, truth};
 use super::{agreement, links};
-use crate::link::{BadEntry, BadParameter, DomainPair, Entry, Origin, Parameter, Scheme};
+use crate::link::{BadEntry, BadParameter, DomainPair, Entry, Keys, Origin, Parameter, Scheme, Seal};
 
 /// Checks every pair, and all of them together.
 pub(super) fn pairs(
     raw: &Spanned<Vec<Spanned<RawPair>>>,
     defaults: &RawDefaults,
+    keys: &Keys,
     faults: &mut Faults,
 ) -> Vec<DomainPair> {
     if raw.value.is_empty() {
         faults.add(raw, "there are no pairs", "add one: `- origin: HOST` and its `destination: HOST`");
     }
-    check_defaults(defaults, faults);
+    check_defaults(defaults, keys, faults);
     let (pairs, places): (Vec<DomainPair>, Vec<Vec<Place>>) =
-        raw.value.iter().map(|raw| pair(&raw.value, defaults, faults)).unzip();
+        raw.value.iter().map(|raw| pair(&raw.value, defaults, keys, faults)).unzip();
     check_names(&raw.value, &pairs, faults);
     links::check_names_once(&raw.value, &pairs, faults);
     agreement::check(&pairs, &places, faults);
@@ -29,13 +31,14 @@ pub(super) fn pairs(
 }
 
 /// Defaults that no pair uses are checked all the same.
-fn check_defaults(defaults: &RawDefaults, faults: &mut Faults) {
+fn check_defaults(defaults: &RawDefaults, keys: &Keys, faults: &mut Faults) {
     parameter(defaults.parameter.as_ref(), faults);
     cookies(defaults.identity.as_ref(), faults);
     if let Some(raw) = &defaults.landing {
         let mut unused = Faults::default();
         let anywhere = Spanned { value: Some(RawLanding::default()), referenced: ANYWHERE, defined: ANYWHERE };
-        landing(Some(&anywhere), raw, &[], &Parameter::default(), &mut unused);
+        let of = Of { destinations: &[], parameter: &Parameter::default(), keys };
+        landing(Some(&anywhere), raw, &of, &mut unused);
         if let Err(found) = unused.finish() {
             faults.extend(found);
         }
@@ -43,17 +46,33 @@ fn check_defaults(defaults: &RawDefaults, faults: &mut Faults) {
 }
 
 /// The pair, and the place of each of its destinations.
-fn pair(raw: &RawPair, defaults: &RawDefaults, faults: &mut Faults) -> (DomainPair, Vec<Place>) {
+fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, faults: &mut Faults) -> (DomainPair, Vec<Place>) {
     let origins = origins(raw, faults);
     let (destinations, places): (Vec<Entry>, Vec<Place>) = destinations(raw, &origins, faults).into_iter().unzip();
     let no_landing = RawLanding::default();
     let parameter = parameter(raw.parameter.as_ref().or(defaults.parameter.as_ref()), faults);
     let landing_defaults = defaults.landing.as_ref().unwrap_or(&no_landing);
+    let of = Of { destinations: &destinations, parameter: &parameter, keys };
+    let landing = landing(raw.landing.as_ref(), landing_defaults, &of, faults);
+    let sealed_by_default = landing.is_some() && !keys.is_empty();
+    let hand_off = if sealed_by_default { Seal::Sealed } else { Seal::Plain };
+    let hand_off = seal(raw.hand_off.as_ref(), hand_off, keys, faults);
+    if hand_off == Seal::Plain && landing.as_ref().is_some_and(|landing| landing.accept == Seal::Sealed) {
+        let at = raw.hand_off.as_ref().map_or_else(|| Place::from(&raw.origin), Place::from);
+        faults.warn(
+            at,
+            "identities leave in plain text here, but this landing believes only sealed ones",
+            "leave out `hand_off: plain`, or write `landing: { accept: plain }`",
+        );
+    }
     let pair = DomainPair {
         name: name(raw),
         links: raw.links.as_ref().map(|raw| links::links(raw, &destinations, faults)).unwrap_or_default(),
         cookies: cookies(raw.identity.as_ref().or(defaults.identity.as_ref()), faults),
-        landing: landing(raw.landing.as_ref(), landing_defaults, &destinations, &parameter, faults),
+        hand_off,
+        bind_user_agent: truth(raw.bind_user_agent.as_ref(), faults),
+        consent: consent(raw.consent.as_ref(), faults),
+        landing,
         parameter,
         origins,
         destinations,

@@ -19,8 +19,34 @@ pub(super) struct RawConfig {
     pub route: Option<Text>,
     pub limits: Option<RawLimits>,
     pub log: Option<RawLog>,
+    pub keys: Option<Spanned<Vec<Spanned<RawKey>>>>,
+    pub replay: Option<Text>,
+    pub replay_entries: Option<Text>,
+    pub replay_unavailable: Option<Text>,
     pub defaults: Option<RawDefaults>,
     pub pairs: Spanned<Vec<Spanned<RawPair>>>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKey {
+    pub id: Text,
+    pub file: Option<Text>,
+    pub env: Option<Text>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConsent {
+    pub require_cookie: Option<RawConsentCookie>,
+    pub gpc: Option<Text>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConsentCookie {
+    pub name: Text,
+    pub contains: Text,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -57,6 +83,9 @@ pub(super) struct RawPair {
     pub links: Option<RawLinks>,
     pub parameter: Option<Text>,
     pub identity: Option<RawIdentity>,
+    pub hand_off: Option<Text>,
+    pub bind_user_agent: Option<Text>,
+    pub consent: Option<RawConsent>,
     /// `landing:` with nothing behind it is `Some(None)`: neither on nor off.
     #[serde(default, deserialize_with = "present")]
     pub landing: Option<Spanned<Option<RawLanding>>>,
@@ -71,7 +100,9 @@ pub(super) struct RawIdentity {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLanding {
+    pub accept: Option<Text>,
     pub cookie: Option<Text>,
+    pub anonymous_cookie: Option<Text>,
     pub domain: Option<Text>,
     pub max_age: Option<Text>,
     pub same_site: Option<Text>,

@@ -116,7 +116,8 @@ fn in_words(duration: Duration) -> String {
     }
 }
 
-fn number(text: Option<&Text>, default: usize, range: RangeInclusive<usize>, faults: &mut Faults) -> usize {
+/// A whole number.
+pub(super) fn number(text: Option<&Text>, default: usize, range: RangeInclusive<usize>, faults: &mut Faults) -> usize {
     in_range(text, default, range, "a whole number", faults)
 }
 

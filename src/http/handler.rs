@@ -1,7 +1,7 @@
 //! One request: its head becomes a visit, the visit a decision, the decision an answer and a line in the log.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -13,32 +13,45 @@ use super::request_log::RequestLog;
 use super::response;
 use super::server::Answer;
 use crate::link::{Decision, Linker, Method, Visit};
+use crate::replay::UsedTokens;
 
 /// Answers requests by the rules of one [`Linker`].
 #[derive(Clone, Debug)]
 pub struct Handler {
     linker: Arc<Linker>,
+    used: Arc<UsedTokens>,
     log: RequestLog,
 }
 
 impl Handler {
-    /// Answers by these rules and writes to this log.
+    /// Answers by these rules, remembers used tokens there, and writes to this log.
     #[must_use]
-    pub fn new(linker: Arc<Linker>, log: RequestLog) -> Self {
-        Self { linker, log }
+    pub fn new(linker: Arc<Linker>, used: Arc<UsedTokens>, log: RequestLog) -> Self {
+        Self { linker, used, log }
     }
 
-    fn finish(&self, decision: &Decision<'_>, visit: &Visit<'_>, started: Instant) -> Response<Full<Bytes>> {
-        let response = response::of(decision);
-        self.log.write(decision, visit, response.status().as_u16(), started.elapsed());
+    fn finish(&self, decision: Decision<'_>, visit: &Visit<'_>, started: Instant) -> Response<Full<Bytes>> {
+        let decision = self.proven(decision, visit.now);
+        let response = response::of(&decision);
+        self.log.write(&decision, visit, response.status().as_u16(), started.elapsed());
         response
+    }
+
+    /// A landing keeps its cookie only if its token was not used before.
+    fn proven<'l>(&self, decision: Decision<'l>, now: u64) -> Decision<'l> {
+        match decision {
+            Decision::Land(land) if land.first_use.is_some_and(|token| !self.used.admit(token, now)) => {
+                Decision::Land(land.replayed())
+            }
+            decision => decision,
+        }
     }
 }
 
 impl Answer for Handler {
     fn answer(&self, head: &Parts) -> Response<Full<Bytes>> {
         let started = Instant::now();
-        with_visit(head, |visit| self.finish(&self.linker.decide(visit), visit, started))
+        with_visit(head, |visit| self.finish(self.linker.decide(visit), visit, started))
     }
 
     fn unreadable(&self, too_large: bool) {
@@ -49,6 +62,7 @@ impl Answer for Handler {
 /// Borrows from a request's head the facts that a decision rests on.
 pub fn with_visit<T>(head: &Parts, look: impl FnOnce(&Visit<'_>) -> T) -> T {
     let cookies: Vec<&[u8]> = head.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let field = |name| head.headers.get(name).map(HeaderValue::as_bytes);
     let mut hosts = head.headers.get_all(HOST).iter();
     look(&Visit {
         method: match head.method {
@@ -61,6 +75,11 @@ pub fn with_visit<T>(head: &Parts, look: impl FnOnce(&Visit<'_>) -> T) -> T {
         path: head.uri.path(),
         query: head.uri.query(),
         cookies: &cookies,
-        purpose: head.headers.get("sec-purpose").map(HeaderValue::as_bytes),
+        purpose: field("sec-purpose"),
+        now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        gpc: field("sec-gpc"),
+        fetch_mode: field("sec-fetch-mode"),
+        fetch_dest: field("sec-fetch-dest"),
+        user_agent: field("user-agent"),
     })
 }

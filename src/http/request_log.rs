@@ -74,6 +74,7 @@ impl RequestLog {
             Decision::Land(Land { pair, outcome, class, .. }) => {
                 (Some(pair.name.as_str()), outcome.as_str(), class.map(Class::as_str))
             }
+            Decision::HonoursGpc => (None, "honours_gpc", None),
             Decision::Refuse(refusal, _) => (None, refusal.code(), None),
         };
         let line = Line {

@@ -18,6 +18,10 @@ pub fn of(decision: &Decision<'_>) -> Response<Full<Bytes>> {
     match decision {
         Decision::HandOff(HandOff { destination, .. }) => redirect(destination.url().as_str(), None),
         Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie.as_deref()),
+        Decision::HonoursGpc => {
+            let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            response(StatusCode::OK, headers.into_iter(), GPC_SUPPORT)
+        }
         Decision::Refuse(refusal, _) => refuse(*refusal),
     }
 }
@@ -76,4 +80,6 @@ fn response(
     response
 }
 
+/// What `/.well-known/gpc.json` says, and since when.
+const GPC_SUPPORT: &str = "{\"gpc\":true,\"lastUpdate\":\"2026-11-22\"}\n";
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

@@ -1,12 +1,14 @@
 //! A visitor arrives with an identity in the URL: out of the URL, into a cookie, or nowhere.
 
 use super::allow_list::Entry;
-use super::cookie::IdentityCookie;
-use super::decision::{Land, Method, Outcome, Visit};
+use super::consent::is_navigation;
+use super::cookie::{IdentityCookie, read};
+use super::decision::{FirstUse, Land, Outcome, Visit};
 use super::decoration::{Arrived, undecorate};
 use super::identity::{Class, Identity};
-use super::pair::{DomainPair, Existing};
+use super::pair::{DomainPair, Existing, Seal};
 use super::query::to_visible_ascii;
+use super::token::{Keys, Opened, Sealed};
 use super::trace::{Step, Trace};
 use super::visitor::read_identity;
 
@@ -15,6 +17,14 @@ pub(super) struct Arrival<'l> {
     pub pair: &'l DomainPair,
     pub entry: &'l Entry,
     pub cookie: &'l IdentityCookie,
+    pub keys: &'l Keys,
+}
+
+/// An identity that came in a URL and can be believed as far as its way allows.
+struct Believed {
+    identity: Identity,
+    /// What is left to prove of the token that it came in; `None` if it came in plain text.
+    token: Option<FirstUse>,
 }
 
 impl<'l> Arrival<'l> {
@@ -24,27 +34,95 @@ impl<'l> Arrival<'l> {
         let target = format!("{}?{query}", visit.path);
         let undecorated = undecorate(&target, &self.pair.parameter);
         let clean = to_visible_ascii(&undecorated.clean);
+        let destination = self.entry.origin_with(host);
         // Absolute, so that `//evil` or `/\evil` in the path stays a path on this host.
-        let location = format!("{}{clean}", self.entry.origin_with(host));
-        let arrived = arrived(undecorated.arrived, trace);
-        let class = arrived.as_ref().map(Identity::class);
-        let (outcome, set_cookie) = match arrived {
-            _ if visit.method != Method::Get => (Outcome::NotNavigation, None),
-            None => (Outcome::Invalid, None),
-            Some(identity) => match self.judge(&identity, visit, trace) {
-                Outcome::Kept => (Outcome::Kept, None),
-                outcome => (outcome, Some(self.cookie.write(&identity))),
-            },
+        let location = format!("{destination}{clean}");
+        let mut land = Land {
+            pair: self.pair,
+            location,
+            outcome: Outcome::Invalid,
+            class: None,
+            set_cookie: None,
+            first_use: None,
         };
-        Land { pair: self.pair, location, outcome, class, set_cookie }
+        match self.believe(undecorated.arrived, &destination, visit, trace) {
+            Ok(believed) => self.adopt(&believed, visit, &mut land, trace),
+            Err(why) => land.outcome = why,
+        }
+        land
+    }
+
+    /// The identity in the URL, or why it is not adopted, whatever the visitor has here.
+    fn believe(
+        &self,
+        arrived: Arrived<'_>,
+        destination: &str,
+        visit: &Visit<'_>,
+        trace: &mut impl Trace,
+    ) -> Result<Believed, Outcome> {
+        if !is_navigation(visit) {
+            return Err(Outcome::NotNavigation);
+        }
+        if self.pair.consent.opted_out(visit) {
+            return Err(Outcome::Gpc);
+        }
+        let believed = match arrived {
+            Arrived::Plain(_) if self.accepts() == Seal::Sealed => return Err(Outcome::Unsealed),
+            Arrived::Plain(raw) => {
+                Identity::from_query(raw).map(|identity| Believed { identity, token: None }).map_err(|unusable| {
+                    trace.step(Step::ArrivedUnusable(unusable));
+                    Outcome::Invalid
+                })?
+            }
+            Arrived::Token(token) => {
+                let opened = self.keys.open(token, self.pair.binding(destination, visit), visit.now);
+                let Opened { identity, id, forget_at } = opened.map_err(|sealed| {
+                    trace.step(Step::Sealed(sealed));
+                    match sealed {
+                        Sealed::Invalid => Outcome::Invalid,
+                        Sealed::Forged => Outcome::Forged,
+                        Sealed::Expired => Outcome::Expired,
+                    }
+                })?;
+                Believed { identity, token: Some(FirstUse { id, forget_at }) }
+            }
+            Arrived::Several => {
+                trace.step(Step::ArrivedSeveral);
+                return Err(Outcome::Invalid);
+            }
+            Arrived::Nothing => return Err(Outcome::Invalid),
+        };
+        trace.step(Step::Arrived(&believed.identity));
+        Ok(believed)
+    }
+
+    /// Sets the cookie, unless what the visitor has here stays.
+    fn adopt(&self, believed: &Believed, visit: &Visit<'_>, land: &mut Land<'_>, trace: &mut impl Trace) {
+        let Believed { identity, token } = believed;
+        land.class = Some(identity.class());
+        land.outcome = self.judge(identity, token.is_some(), visit, trace);
+        if land.outcome == Outcome::Kept {
+            return;
+        }
+        land.first_use = *token;
+        let anonymous = self.anonymous_cookie();
+        // Beside a `cookie` that is there, which scripts read first, the other one would never be seen.
+        let has_own = read(visit.cookies, &self.cookie.name).is_some_and(|value| !value.is_empty());
+        land.set_cookie = Some(match anonymous {
+            Some(name) if token.is_some() && identity.class() == Class::Anonymous && !has_own => {
+                IdentityCookie { name: name.to_owned(), ..self.cookie.clone() }.write(identity)
+            }
+            _ => self.cookie.write(identity),
+        });
     }
 
     /// What becomes of an arriving identity beside the one that the visitor has here.
-    fn judge(&self, arriving: &Identity, visit: &Visit<'_>, trace: &mut impl Trace) -> Outcome {
-        let own = self.cookie.name.as_str();
-        let others = self.pair.cookies.iter().map(String::as_str).filter(|name| *name != own);
-        let existing = read_identity(visit.cookies, std::iter::once(own).chain(others), trace);
-        let rule = self.pair.landing.as_ref().map_or(Existing::Keep, |landing| landing.existing);
+    fn judge(&self, arriving: &Identity, sealed: bool, visit: &Visit<'_>, trace: &mut impl Trace) -> Outcome {
+        let own: Vec<&str> = std::iter::once(self.cookie.name.as_str()).chain(self.anonymous_cookie()).collect();
+        let others = self.pair.cookies.iter().map(String::as_str).filter(|name| !own.contains(name));
+        let existing = read_identity(visit.cookies, own.iter().copied().chain(others), trace);
+        let by_default = if sealed { Existing::Replace } else { Existing::KeepNamed };
+        let rule = self.pair.landing.as_ref().and_then(|landing| landing.existing).unwrap_or(by_default);
         match (existing, rule) {
             (Err(_), _) => Outcome::Set,
             (Ok(existing), _) if existing == *arriving => Outcome::Same,
@@ -53,21 +131,12 @@ impl<'l> Arrival<'l> {
             (Ok(_), Existing::KeepNamed | Existing::Replace) => Outcome::Replaced,
         }
     }
-}
 
-/// The identity that arrived in a URL, if it is one and usable.
-fn arrived(arrived: Arrived<'_>, trace: &mut impl Trace) -> Option<Identity> {
-    match arrived {
-        Arrived::Plain(raw) => match Identity::from_query(raw) {
-            Ok(identity) => {
-                trace.step(Step::Arrived(&identity));
-                return Some(identity);
-            }
-            Err(unusable) => trace.step(Step::ArrivedUnusable(unusable)),
-        },
-        Arrived::Several => trace.step(Step::ArrivedSeveral),
-        Arrived::Token => trace.step(Step::ArrivedToken),
-        Arrived::Nothing => {}
+    fn anonymous_cookie(&self) -> Option<&str> {
+        self.pair.landing.as_ref()?.anonymous_cookie.as_deref()
     }
-    None
+
+    fn accepts(&self) -> Seal {
+        self.pair.landing.as_ref().map_or(Seal::Sealed, |landing| landing.accept)
+    }
 }

@@ -3,6 +3,7 @@
 use super::allow_list::Destination;
 use super::identity::Class;
 use super::pair::DomainPair;
+use super::token::TokenId;
 
 /// The facts of one request that a decision rests on, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,16 @@ pub struct Visit<'a> {
     pub cookies: &'a [&'a [u8]],
     /// The `Sec-Purpose` field, by which a browser announces a prefetch.
     pub purpose: Option<&'a [u8]>,
+    /// When it is, in seconds since 1970.
+    pub now: u64,
+    /// The `Sec-GPC` field, by which a visitor opts out.
+    pub gpc: Option<&'a [u8]>,
+    /// The `Sec-Fetch-Mode` field.
+    pub fetch_mode: Option<&'a [u8]>,
+    /// The `Sec-Fetch-Dest` field.
+    pub fetch_dest: Option<&'a [u8]>,
+    /// The `User-Agent` field.
+    pub user_agent: Option<&'a [u8]>,
 }
 
 /// The methods that matter.
@@ -41,6 +52,8 @@ pub enum Decision<'l> {
     HandOff(HandOff<'l>),
     /// Take the identity out of the URL, and adopt it if it can be.
     Land(Land<'l>),
+    /// Say that this origin honours Global Privacy Control.
+    HonoursGpc,
     /// Serve nothing.
     Refuse(Refusal, Role),
 }
@@ -69,6 +82,30 @@ pub struct Land<'l> {
     pub class: Option<Class>,
     /// The value of a `Set-Cookie` field, if the identity is adopted.
     pub set_cookie: Option<String>,
+    /// The token whose first use must be proven, and is then remembered, before the cookie is set; whoever can't prove
+    /// it calls [`Land::replayed`].
+    pub first_use: Option<FirstUse>,
+}
+
+/// A token that may be used once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstUse {
+    /// Which token.
+    pub id: TokenId,
+    /// How long its use must be remembered, in seconds since 1970.
+    pub forget_at: u64,
+}
+
+impl Land<'_> {
+    /// The same landing for a token that was used before: the clean URL, and no cookie. Only a browser that has the
+    /// identity already keeps it: it has reloaded.
+    #[must_use]
+    pub fn replayed(self) -> Self {
+        if self.outcome == Outcome::Same {
+            return self;
+        }
+        Self { outcome: Outcome::Replayed, set_cookie: None, ..self }
+    }
 }
 
 /// What became of an arriving identity; the words are those of logs and metrics.
@@ -84,7 +121,17 @@ pub enum Outcome {
     Kept,
     /// Not adopted: unreadable, more than one, or a token that nothing here can open.
     Invalid,
-    /// Not adopted: `HEAD` is no visit.
+    /// Not adopted: the token's time is over.
+    Expired,
+    /// Not adopted: the token was changed, or made for another destination or browser.
+    Forged,
+    /// Not adopted: it came in plain text, where only sealed identities are accepted.
+    Unsealed,
+    /// Not adopted: the token was used before, by another browser.
+    Replayed,
+    /// Not adopted: the visitor opted out.
+    Gpc,
+    /// Not adopted: not a visit, but a `HEAD`, an image or a script.
     NotNavigation,
 }
 
@@ -95,7 +142,11 @@ pub enum NotCarried {
     Absent,
     /// Identity cookies, but none with a usable value.
     Unusable,
-    /// `HEAD` is no visit.
+    /// The visitor opted out.
+    Gpc,
+    /// The visitor has not consented.
+    NoConsent,
+    /// Not a visit, but a `HEAD`, an image or a script.
     NotNavigation,
     /// The URL would be over 8,192 bytes.
     TooLong,
@@ -144,7 +195,7 @@ impl Decision<'_> {
     #[must_use]
     pub fn role(&self) -> Role {
         match self {
-            Self::HandOff(_) => Role::Origin,
+            Self::HandOff(_) | Self::HonoursGpc => Role::Origin,
             Self::Land(_) => Role::Destination,
             Self::Refuse(_, role) => *role,
         }
@@ -161,6 +212,11 @@ impl Outcome {
             Self::Replaced => "replaced",
             Self::Kept => "kept",
             Self::Invalid => "invalid",
+            Self::Expired => "expired",
+            Self::Forged => "forged",
+            Self::Unsealed => "unsealed",
+            Self::Replayed => "replayed",
+            Self::Gpc => "gpc",
             Self::NotNavigation => "not_navigation",
         }
     }
@@ -173,6 +229,8 @@ impl NotCarried {
         match self {
             Self::Absent => "absent",
             Self::Unusable => "unusable",
+            Self::Gpc => "gpc",
+            Self::NoConsent => "no_consent",
             Self::NotNavigation => "not_navigation",
             Self::TooLong => "too_long",
             Self::Failed => "failed",

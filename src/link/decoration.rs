@@ -1,7 +1,5 @@
 //! The parameter that carries an identity goes onto a URL and comes off again; every other byte stays as it is.
 
-use std::fmt;
-
 use super::query;
 
 /// The query parameter of a pair, `kmi` unless it says otherwise.
@@ -66,19 +64,33 @@ impl Default for Parameter {
     }
 }
 
-/// Puts one `parameter=value` behind the query of a URL and before its fragment. Whatever named an identity there
-/// before is removed first, also when there is no `value` to put in its place.
-///
-/// `value` must be escaped already. The rest of the URL is copied byte for byte.
+/// What is put onto a URL, escaped already.
+#[derive(Clone, Copy, Debug)]
+pub enum Decoration<'a> {
+    /// The identity in plain text, under the parameter's name.
+    Plain(&'a str),
+    /// A token, as `kmt`.
+    Token(&'a str),
+    /// Nothing.
+    Nothing,
+}
+
+/// Puts one `name=value` behind the query of a URL and before its fragment. Whatever named an identity there before is
+/// removed first, also when nothing is put in its place. The rest of the URL is copied byte for byte.
 #[must_use]
-pub fn decorate(url: &str, parameter: &Parameter, value: Option<impl fmt::Display>) -> String {
+pub fn decorate(url: &str, parameter: &Parameter, decoration: Decoration<'_>) -> String {
     let (target, fragment) = split_before(url, '#');
     let (mut decorated, had_query) = strip(target, parameter);
-    if let Some(value) = value {
+    let named = match decoration {
+        Decoration::Plain(value) => Some((parameter.name.as_str(), value)),
+        Decoration::Token(value) => Some((TOKEN, value)),
+        Decoration::Nothing => None,
+    };
+    if let Some((name, value)) = named {
         decorated.push(if had_query { '&' } else { '?' });
-        decorated.push_str(&parameter.name);
+        decorated.push_str(name);
         decorated.push('=');
-        decorated.push_str(&value.to_string());
+        decorated.push_str(value);
     }
     decorated.push_str(fragment);
     decorated
@@ -100,8 +112,8 @@ pub enum Arrived<'a> {
     Nothing,
     /// One identity in plain text, still escaped.
     Plain(&'a str),
-    /// One token, which nothing here can open yet.
-    Token,
+    /// One token.
+    Token(&'a str),
     /// More than one; none of them can be believed.
     Several,
 }
@@ -118,7 +130,7 @@ pub fn undecorate<'a>(url: &'a str, parameter: &Parameter) -> Undecorated<'a> {
         if parameter.claims(pair) {
             arrived = match arrived {
                 Arrived::Nothing if parameter.is_plain(pair) => Arrived::Plain(query::value(pair)),
-                Arrived::Nothing => Arrived::Token,
+                Arrived::Nothing => Arrived::Token(query::value(pair)),
                 _ => Arrived::Several,
             };
         }
@@ -159,7 +171,7 @@ mod tests {
     use super::*;
 
     fn decorated(url: &str, value: &str) -> String {
-        decorate(url, &Parameter::default(), Some(value))
+        decorate(url, &Parameter::default(), Decoration::Plain(value))
     }
 
     #[test]
@@ -186,14 +198,14 @@ mod tests {
         ] {
             assert_eq!(decorated(url, "x"), "https://ok/?a=1&kmi=x", "{url}");
         }
-        assert_eq!(decorate("https://ok/?kmi=evil#f", &Parameter::default(), None::<&str>), "https://ok/#f");
+        assert_eq!(decorate("https://ok/?kmi=evil#f", &Parameter::default(), Decoration::Nothing), "https://ok/#f");
     }
 
     #[test]
     fn another_parameter_leaves_km_i_alone() {
         let parameter = Parameter::parse("ajs_aid").unwrap();
         let url = "https://ok/?km_i=1&kmi=2&ajs_aid=3&kmt=4";
-        assert_eq!(decorate(url, &parameter, Some("x")), "https://ok/?km_i=1&kmi=2&ajs_aid=x");
+        assert_eq!(decorate(url, &parameter, Decoration::Plain("x")), "https://ok/?km_i=1&kmi=2&ajs_aid=x");
     }
 
     #[test]
@@ -203,7 +215,7 @@ mod tests {
             ("/cart?a=1&km_i=x&b=2", "/cart?a=1&b=2", Arrived::Plain("x")),
             ("/cart?&kmi=x", "/cart?", Arrived::Plain("x")),
             ("/cart?kmi", "/cart", Arrived::Plain("")),
-            ("/cart?kmt=v4.local.x", "/cart", Arrived::Token),
+            ("/cart?kmt=v4.local.x", "/cart", Arrived::Token("v4.local.x")),
             ("/cart?kmi=x&kmi=x", "/cart", Arrived::Several),
             ("/cart?kmi=x&%6bm_i=y", "/cart", Arrived::Several),
             ("/cart?kmi=x&kmt=y", "/cart", Arrived::Several),

@@ -63,6 +63,14 @@ impl Identity {
         Self::from_cookie(raw.as_bytes())
     }
 
+    /// Takes a value out of a token, with the class that the origin saw.
+    ///
+    /// # Errors
+    /// As [`Identity::from_cookie`].
+    pub(super) fn from_token(value: String, class: Class) -> Result<Self, Unusable> {
+        Ok(Self { class, ..Self::new(value)? })
+    }
+
     fn new(value: String) -> Result<Self, Unusable> {
         if value.chars().count() > MAX_CHARS {
             return Err(Unusable::TooLong);

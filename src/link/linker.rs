@@ -1,11 +1,12 @@
 //! The rules of all pairs, and the one decision that they are for.
 
 use super::arrival::Arrival;
-use super::decision::{Decision, HandOff, Method, NotCarried, Refusal, Role, Visit};
+use super::decision::{Decision, HandOff, Method, Refusal, Role, Visit};
 use super::domain::HostPort;
 use super::origin::{OriginRules, bad_to};
 use super::pair::DomainPair;
 use super::sites::{DestinationSite, Sites};
+use super::token::Keys;
 use super::trace::{Step, Trace};
 use super::visitor::read_identity;
 
@@ -13,6 +14,7 @@ use super::visitor::read_identity;
 #[derive(Clone, Debug)]
 pub struct Linker {
     route: String,
+    keys: Keys,
     pairs: Vec<DomainPair>,
     sites: Sites,
     /// By the number that `sites` has for each origin.
@@ -20,12 +22,13 @@ pub struct Linker {
 }
 
 impl Linker {
-    /// Builds the rules from checked pairs, in the order of the file, and the path under which links are served.
+    /// Builds the rules from checked pairs, in the order of the file, the path under which links are served, and the
+    /// keys of sealed identities.
     ///
     /// `route` begins with `/` and does not end with one. Where pairs contradict each other the first one wins; the
     /// configuration refuses such files before they get here.
     #[must_use]
-    pub fn new(route: String, pairs: Vec<DomainPair>) -> Self {
+    pub fn new(route: String, keys: Keys, pairs: Vec<DomainPair>) -> Self {
         let mut sites = Sites::default();
         let mut origins: Vec<OriginRules> = Vec::new();
         for (index, pair) in pairs.iter().enumerate() {
@@ -43,7 +46,7 @@ impl Linker {
                 sites.add_destination(DestinationSite { pair: index, entry: entry.clone(), cookie });
             }
         }
-        Self { route, pairs, sites, origins }
+        Self { route, keys, pairs, sites, origins }
     }
 
     /// The pairs, in the order of the file.
@@ -75,6 +78,9 @@ impl Linker {
             }
             return Decision::Land(arrival.land(&host.host, query, visit, trace));
         }
+        if visit.path == GPC_PATH && visit.method != Method::Other && origin.is_some_and(OriginRules::honours_gpc) {
+            return Decision::HonoursGpc;
+        }
         if let Some(rules) = origin
             && let Some(rest) = visit.path.strip_prefix(self.route.as_str())
             && (rest.is_empty() || (rest.starts_with('/') && rest != "/"))
@@ -87,7 +93,7 @@ impl Linker {
 
     fn landing<'l>(&'l self, site: &'l DestinationSite) -> Option<Arrival<'l>> {
         let (pair, cookie) = (self.pairs.get(site.pair)?, site.cookie.as_ref()?);
-        Some(Arrival { pair, entry: &site.entry, cookie })
+        Some(Arrival { pair, entry: &site.entry, cookie, keys: &self.keys })
     }
 
     /// `rest` is what stands behind the route: nothing, `/link` or `/link/more`.
@@ -108,15 +114,20 @@ impl Linker {
         let pair = self.pairs.get(admitted.pair()).ok_or(Refusal::NotAllowed)?;
         trace.step(Step::Admitted(pair));
 
-        let identity = match visit.method {
-            Method::Get => read_identity(visit.cookies, pair.cookies.iter().map(String::as_str), trace),
-            Method::Head | Method::Other => Err(NotCarried::NotNavigation),
+        let identity = match pair.consent.refuses_to_carry(visit) {
+            Some(why) => Err(why),
+            None => read_identity(visit.cookies, pair.cookies.iter().map(String::as_str), trace),
         };
-        let sent = rules.send(&admitted, pair, identity.as_ref());
+        let sent = rules.send(&admitted, pair, identity.as_ref(), |identity, destination| {
+            self.keys.seal(identity, pair.binding(destination, visit), visit.now)
+        });
         let (destination, carried) = sent.map_err(|why| bad_to(why, trace))?;
         Ok(HandOff { pair, destination, carried: carried.and(identity.map(|identity| identity.class())) })
     }
 }
+
+/// Where a site says that it honours the signal (Global Privacy Control, "GPC Support Resource").
+const GPC_PATH: &str = "/.well-known/gpc.json";
 
 /// The host that the request asks for, if it names exactly one and asks for a path there.
 fn asked_host<'a>(visit: &Visit<'a>) -> Option<HostPort<'a>> {

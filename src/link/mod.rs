@@ -5,6 +5,7 @@
 
 mod allow_list;
 mod arrival;
+mod consent;
 mod cookie;
 mod decision;
 mod decoration;
@@ -16,18 +17,21 @@ mod pair;
 mod query;
 mod sites;
 mod target;
+mod token;
 mod trace;
 mod visitor;
 
 pub use allow_list::{AllowList, BadEntry, Destination, Entry, NotAllowed, Scheme};
+pub use consent::{Consent, ConsentCookie, Gpc};
 pub use cookie::{CookieDomain, IdentityCookie, SameSite, read as read_cookie};
-pub use decision::{Decision, HandOff, Land, Method, NotCarried, Outcome, Refusal, Role, Visit};
-pub use decoration::{Arrived, BadParameter, Parameter, Undecorated, decorate, undecorate};
+pub use decision::{Decision, FirstUse, HandOff, Land, Method, NotCarried, Outcome, Refusal, Role, Visit};
+pub use decoration::{Arrived, BadParameter, Decoration, Parameter, Undecorated, decorate, undecorate};
 pub use domain::{BadDomain, Domain, HostPort};
 pub use identity::{Class, Identity, Unusable};
 pub use linker::Linker;
-pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin};
+pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin, Seal};
 pub use target::{BadTarget, parse_decoded};
+pub use token::{BadKey, Binding, Key, Keys, LIFE, Opened, SKEW, Sealed, TokenId};
 pub use trace::{Step, Trace};
 
 /// The query parameter that holds the destination of a hand-off without a link.

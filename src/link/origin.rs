@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use url::Url;
 
 use super::allow_list::{AllowList, Destination, NotAllowed};
+use super::consent::Gpc;
 use super::decision::{NotCarried, Refusal};
-use super::decoration::decorate;
+use super::decoration::{Decoration, decorate};
 use super::identity::Identity;
-use super::pair::DomainPair;
+use super::pair::{DomainPair, Seal};
 use super::target::{self, BadTarget};
 use super::trace::{Step, Trace};
 use super::{TO, is_plain_name, query};
@@ -18,17 +19,24 @@ use super::{TO, is_plain_name, query};
 pub(super) struct OriginRules {
     pub allow_list: AllowList,
     links: HashMap<String, Url>,
+    honours_gpc: bool,
 }
 
 impl OriginRules {
     /// Adds what one pair, given with its place in the file, allows.
     pub(super) fn open(&mut self, pair: &DomainPair, index: usize) {
+        self.honours_gpc |= pair.consent.gpc == Gpc::Honour;
         for entry in &pair.destinations {
             self.allow_list.insert(entry.clone(), index);
         }
         for (name, url) in &pair.links {
             self.links.entry(name.clone()).or_insert_with(|| url.clone());
         }
+    }
+
+    /// Whether a pair of this origin honours Global Privacy Control.
+    pub(super) fn honours_gpc(&self) -> bool {
+        self.honours_gpc
     }
 
     /// The URL that a visitor asks for, not yet admitted. `rest` is what stands behind the route: nothing, or `/link`
@@ -56,16 +64,24 @@ impl OriginRules {
     }
 
     /// Writes the identity into the URL, or leaves it out where the URL would be too long or not read back: whatever
-    /// goes wrong around an identity, the visitor still gets to the shop.
+    /// goes wrong around an identity, the visitor still gets to the shop. `seal` makes a token for a destination.
     pub(super) fn send(
         &self,
         admitted: &Destination,
         pair: &DomainPair,
         identity: Result<&Identity, &NotCarried>,
+        seal: impl FnOnce(&Identity, &str) -> Option<String>,
     ) -> Result<(Destination, Result<(), NotCarried>), BadTarget> {
         let url = admitted.url().as_str();
         let decorated = identity.map_err(|why| *why).and_then(|identity| {
-            let text = decorate(url, &pair.parameter, Some(identity.escaped()));
+            let text = match pair.hand_off {
+                Seal::Plain => decorate(url, &pair.parameter, Decoration::Plain(&identity.escaped().to_string())),
+                Seal::Sealed => {
+                    let destination = admitted.url().origin().ascii_serialization();
+                    let token = seal(identity, &destination).ok_or(NotCarried::Failed)?;
+                    decorate(url, &pair.parameter, Decoration::Token(&token))
+                }
+            };
             self.readmit(&text).map_err(|why| match why {
                 BadTarget::LongLocation => NotCarried::TooLong,
                 _ => NotCarried::Failed,
@@ -74,7 +90,7 @@ impl OriginRules {
         match decorated {
             Ok(destination) => Ok((destination, Ok(()))),
             Err(why) => {
-                let plain = decorate(url, &pair.parameter, None::<&str>);
+                let plain = decorate(url, &pair.parameter, Decoration::Nothing);
                 Ok((self.readmit(&plain)?, Err(why)))
             }
         }

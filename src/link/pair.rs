@@ -6,9 +6,12 @@ use std::time::Duration;
 use url::Url;
 
 use super::allow_list::{Entry, Scheme};
+use super::consent::Consent;
 use super::cookie::{CookieDomain, IdentityCookie, SameSite};
+use super::decision::Visit;
 use super::decoration::Parameter;
 use super::domain::Domain;
+use super::token::Binding;
 
 /// One checked entry of `pairs`.
 #[derive(Clone, Debug)]
@@ -25,6 +28,12 @@ pub struct DomainPair {
     pub parameter: Parameter,
     /// The cookies that hold an identity, the most telling first.
     pub cookies: Vec<String>,
+    /// How the identity travels.
+    pub hand_off: Seal,
+    /// Whether a token is bound to the visitor's `User-Agent`, on both sides.
+    pub bind_user_agent: bool,
+    /// What is asked of a visitor first.
+    pub consent: Consent,
     /// What to do on the destination; `None` where crosslink does not answer there.
     pub landing: Option<Landing>,
 }
@@ -49,8 +58,22 @@ pub struct Landing {
     pub max_age: Duration,
     /// Its `SameSite`.
     pub same_site: SameSite,
-    /// What wins if the visitor has another identity here.
-    pub existing: Existing,
+    /// The cookie that an anonymous identity from a token is set in, in place of `cookie`.
+    pub anonymous_cookie: Option<String>,
+    /// Which identities are believed.
+    pub accept: Seal,
+    /// What wins if the visitor has another identity here; `None` for [`Existing::Replace`] where the arriving one was
+    /// sealed, and [`Existing::KeepNamed`] where it was not.
+    pub existing: Option<Existing>,
+}
+
+/// Whether an identity travels in plain text or sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seal {
+    /// As `kmi`, for everybody to read and to write.
+    Plain,
+    /// As `kmt`, a token that only the holders of a key can read and write.
+    Sealed,
 }
 
 /// What wins if a visitor arrives with one identity and has another.
@@ -62,6 +85,14 @@ pub enum Existing {
     KeepNamed,
     /// Whatever is there.
     Keep,
+}
+
+impl DomainPair {
+    /// What a token of this pair is bound to.
+    pub(super) fn binding<'a>(&self, destination: &'a str, visit: &Visit<'a>) -> Binding<'a> {
+        let user_agent = self.bind_user_agent.then(|| visit.user_agent.unwrap_or_default());
+        Binding { destination, user_agent }
+    }
 }
 
 impl fmt::Display for Origin {

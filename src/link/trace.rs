@@ -4,6 +4,7 @@ use super::allow_list::NotAllowed;
 use super::identity::{Identity, Unusable};
 use super::pair::DomainPair;
 use super::target::BadTarget;
+use super::token::Sealed;
 
 /// Sees each step of a decision while it is taken. `explain` prints them; the server watches with `()`, which costs
 /// nothing. So an explanation can't drift from what the server does: it is the same code.
@@ -56,6 +57,6 @@ pub enum Step<'a> {
     ArrivedUnusable(Unusable),
     /// More than one identity in the URL.
     ArrivedSeveral,
-    /// A token in the URL, which nothing here can open.
-    ArrivedToken,
+    /// A token in the URL that stays shut.
+    Sealed(Sealed),
 }

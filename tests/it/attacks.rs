@@ -170,7 +170,8 @@ fn status_of(code: &str) -> u16 {
         "not_found" | "unknown_link" => 404,
         "method_not_allowed" => 405,
         "unknown_host" => 421,
-        _ => 400,
+        "bad_host" | "bad_to" | "missing_to" | "repeated_to" => 400,
+        other => panic!("there is no code {other}"),
     }
 }
 

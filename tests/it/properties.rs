@@ -2,7 +2,8 @@
 
 use crosslink::config;
 use crosslink::link::{
-    Arrived, Decision, HostPort, Identity, Linker, Method, Parameter, Visit, decorate, parse_decoded, undecorate,
+    Arrived, Decision, Decoration, HostPort, Identity, Linker, Method, Parameter, Visit, decorate, parse_decoded,
+    undecorate,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -129,6 +130,11 @@ impl Request {
             query: self.query.as_deref(),
             cookies: &cookies,
             purpose: None,
+            now: 1_795_000_000,
+            gpc: None,
+            fetch_mode: None,
+            fetch_dest: None,
+            user_agent: None,
         })
     }
 }
@@ -176,7 +182,7 @@ proptest! {
                 prop_assert!(land.location.bytes().all(|byte| byte.is_ascii_graphic()), "{}", land.location);
                 prop_assert!(land.set_cookie.is_none_or(|cookie| cookie.starts_with("km_ni=") && cookie.is_ascii()));
             }
-            Decision::Refuse(..) => {}
+            Decision::HonoursGpc | Decision::Refuse(..) => {}
         }
     }
 
@@ -196,7 +202,7 @@ proptest! {
             return Ok(());
         };
         prop_assume!(url.query().is_none_or(|query| !parameter.is_in(query)));
-        let decorated = decorate(url.as_str(), &parameter, Some(identity.escaped()));
+        let decorated = decorate(url.as_str(), &parameter, Decoration::Plain(&identity.escaped().to_string()));
         let undecorated = undecorate(&decorated, &parameter);
         prop_assert_eq!(&undecorated.clean, url.as_str());
         let Arrived::Plain(value) = undecorated.arrived else { panic!("{:?}", undecorated.arrived) };
@@ -207,8 +213,8 @@ proptest! {
     #[test]
     fn decorating_twice_is_decorating_once(url in text(), first in "[a-z%0-9]{0,9}", second in "[a-z%0-9]{0,9}") {
         let parameter = Parameter::default();
-        let twice = decorate(&decorate(&url, &parameter, Some(first)), &parameter, Some(&second));
-        prop_assert_eq!(twice, decorate(&url, &parameter, Some(second)));
+        let twice = decorate(&decorate(&url, &parameter, Decoration::Plain(&first)), &parameter, Decoration::Plain(&second));
+        prop_assert_eq!(twice, decorate(&url, &parameter, Decoration::Plain(&second)));
     }
 
     #[test]

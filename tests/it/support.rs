@@ -13,6 +13,7 @@ use crosslink::config::{self, Config};
 use crosslink::http::handler::Handler;
 use crosslink::http::request_log::RequestLog;
 use crosslink::http::server;
+use crosslink::replay::UsedTokens;
 use crosslink::sink::Sink;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +67,11 @@ impl App {
         let limits = config.limits;
         let log = Arc::<Mutex<Vec<u8>>>::default();
         let sink = Sink::spawn(Memory(Arc::clone(&log))).unwrap();
-        let handler = Handler::new(Arc::new(config.linker), RequestLog::new(sink.clone(), config.log));
+        let handler = Handler::new(
+            Arc::new(config.linker),
+            Arc::new(UsedTokens::new(config.replay)),
+            RequestLog::new(sink.clone(), config.log),
+        );
         let stop = CancellationToken::new();
         let token = stop.clone();
         let (bound, address) = std::sync::mpsc::channel();
