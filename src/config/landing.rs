@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_yaml::Spanned;
 
+use super::cookie_name;
 use super::fault::{Faults, Place};
 use super::raw::{RawLanding, Text};
 use super::server::{duration, word};
@@ -44,7 +45,7 @@ pub(super) fn landing(
     let existing_text = own.existing.as_ref().or(defaults.existing.as_ref());
     let landing = Landing {
         accept: seal(accept, by_default, keys, faults),
-        anonymous_cookie: anonymous_cookie.map(|text| checked_name(text, faults)),
+        anonymous_cookie: anonymous_cookie.map(|text| cookie_name::check(text, faults)),
         cookie: cookie(own.cookie.as_ref().or(defaults.cookie.as_ref()), faults),
         domain: domain(own.domain.as_ref().or(defaults.domain.as_ref()), destinations, faults),
         max_age: max_age(own.max_age.as_ref().or(defaults.max_age.as_ref()), faults),
@@ -80,14 +81,7 @@ fn cookie(text: Option<&Text>, faults: &mut Faults) -> String {
         );
         return text.value.clone();
     }
-    checked_name(text, faults)
-}
-
-fn checked_name(text: &Text, faults: &mut Faults) -> String {
-    if !is_cookie_name(&text.value) {
-        faults.add(text, format!("`{}` is no name for a cookie", text.value), COOKIE_NAME_HINT);
-    }
-    text.value.clone()
+    cookie_name::check(text, faults)
 }
 
 /// Browsers drop a cookie whose name promises what its attributes don't keep (RFC 6265bis, 4.1.3).
@@ -140,11 +134,3 @@ fn domain(text: Option<&Text>, destinations: &[Entry], faults: &mut Faults) -> C
     }
     CookieDomain::Given(domain)
 }
-
-/// Whether a text is a cookie's name: a token of RFC 9110, 5.6.2.
-pub(super) fn is_cookie_name(name: &str) -> bool {
-    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.len() <= 128 && name.bytes().all(is_token_byte)
-}
-
-pub(super) const COOKIE_NAME_HINT: &str = "write letters, digits, `_`, `-` or `.`, such as `km_ni`";

@@ -4,6 +4,7 @@
 //! collects what they find. Only this folder knows YAML.
 
 mod agreement;
+mod cookie_name;
 mod fault;
 mod landing;
 mod links;

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use serde_yaml::Spanned;
 
 use super::fault::{Faults, Place};
-use super::landing::{COOKIE_NAME_HINT, Of, is_cookie_name, landing};
+use super::landing::{Of, landing};
 use super::raw::{RawDefaults, RawIdentity, RawLanding, RawPair, Text, texts};
 use super::trust::{consent, seal, truth};
-use super::{agreement, links};
+use super::{agreement, cookie_name, links};
 use crate::link::{BadEntry, BadParameter, DomainPair, Entry, Keys, Origin, Parameter, Scheme, Seal};
 
 /// Checks every pair, and all of them together.
@@ -212,10 +212,7 @@ fn cookies(raw: Option<&RawIdentity>, faults: &mut Faults) -> Vec<String> {
     if cookies.value.is_empty() {
         faults.add(cookies, "no cookie to read an identity from", "name one, or leave the key out");
     }
-    for name in cookies.value.iter().filter(|name| !is_cookie_name(&name.value)) {
-        faults.add(name, format!("`{}` is no name for a cookie", name.value), COOKIE_NAME_HINT);
-    }
-    cookies.value.iter().map(|name| name.value.clone()).collect()
+    cookies.value.iter().map(|name| cookie_name::check(name, faults)).collect()
 }
 
 /// The place of a value that stands nowhere.

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_yaml::Spanned;
 
+use super::cookie_name;
 use super::fault::Faults;
-use super::landing::{COOKIE_NAME_HINT, is_cookie_name};
 use super::raw::{RawConfig, RawConsent, RawKey, Text};
 use super::server::{number, word};
 use crate::link::{Consent, ConsentCookie, Gpc, Key, Keys, Seal};
@@ -102,11 +102,9 @@ pub(super) fn truth(text: Option<&Text>, faults: &mut Faults) -> bool {
 /// What is asked of a visitor.
 pub(super) fn consent(raw: Option<&RawConsent>, faults: &mut Faults) -> Consent {
     let Some(raw) = raw else { return Consent::default() };
-    let require_cookie = raw.require_cookie.as_ref().map(|cookie| {
-        if !is_cookie_name(&cookie.name.value) {
-            faults.add(&cookie.name, format!("`{}` is no name for a cookie", cookie.name.value), COOKIE_NAME_HINT);
-        }
-        ConsentCookie { name: cookie.name.value.clone(), contains: cookie.contains.value.clone() }
+    let require_cookie = raw.require_cookie.as_ref().map(|cookie| ConsentCookie {
+        name: cookie_name::check(&cookie.name, faults),
+        contains: cookie.contains.value.clone(),
     });
     let gpc = word(raw.gpc.as_ref(), Gpc::Honour, &[("honour", Gpc::Honour), ("ignore", Gpc::Ignore)], faults);
     Consent { require_cookie, gpc }

@@ -1,226 +1,11 @@
 //! Where visitors may be sent: the allow-list, and the [`Destination`] that only it can make.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use url::Url;
 
-use super::domain::{BadDomain, Domain, is_host_name, parents, registrable};
-
-/// One destination of a pair: `host`, `*.host`, `host:port`, `https://host/path` or `http://host`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    scheme: Scheme,
-    domain: Domain,
-    wildcard: bool,
-    port: u16,
-    /// Without its trailing slash; empty for every path.
-    path: String,
-}
-
-/// The two schemes there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// `http`, on port 80 by default.
-    Http,
-    /// `https`, on port 443 by default.
-    Https,
-}
-
-/// Why a text is no [`Entry`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadEntry {
-    /// A scheme other than http and https.
-    Scheme,
-    /// `user@host`.
-    UserInfo,
-    /// `*` alone or anywhere but in front as `*.`.
-    Wildcard,
-    /// `*.` over a public suffix such as `co.uk`, whose names belong to strangers.
-    PublicSuffix,
-    /// A trailing dot.
-    TrailingDot,
-    /// No host that a browser would connect to.
-    Host,
-    /// Port 0, or none between 1 and 65535.
-    Port,
-    /// A query or a fragment.
-    Query,
-    /// A path with a dot segment, an empty segment, `\`, `%2f`, `%5c` or `;`.
-    Path,
-}
-
-impl Scheme {
-    /// `http` or `https`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    /// The port of a URL that names none.
-    #[must_use]
-    pub fn default_port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
-}
-
-impl Entry {
-    /// Reads an entry as it stands in the configuration; without a scheme it is https.
-    ///
-    /// # Errors
-    /// [`BadEntry`] says what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, BadEntry> {
-        let (scheme, rest) = match text.split_once("://") {
-            None => (Scheme::Https, text),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
-            Some(_) => return Err(BadEntry::Scheme),
-        };
-        if rest.contains(['?', '#']) {
-            return Err(BadEntry::Query);
-        }
-        let (authority, path) = rest.find('/').and_then(|at| rest.split_at_checked(at)).unwrap_or((rest, ""));
-        if authority.contains('@') {
-            return Err(BadEntry::UserInfo);
-        }
-        let (wildcard, authority) =
-            authority.strip_prefix("*.").map_or((false, authority), |authority| (true, authority));
-        if authority.contains('*') {
-            return Err(BadEntry::Wildcard);
-        }
-        let (domain, port) = parse_authority(authority)?;
-        if wildcard && domain.is_ip() {
-            return Err(BadEntry::Wildcard);
-        }
-        if wildcard && (domain.is_public_suffix() || domain.holds_public_suffixes()) {
-            return Err(BadEntry::PublicSuffix);
-        }
-        let path = parse_path(path)?;
-        Ok(Self { scheme, domain, wildcard, port: port.unwrap_or(scheme.default_port()), path })
-    }
-
-    /// The host, for `*.host` the part behind the `*.`.
-    #[must_use]
-    pub fn domain(&self) -> &Domain {
-        &self.domain
-    }
-
-    /// Whether it is `*.host`: every name below the host, and not the host itself.
-    #[must_use]
-    pub fn is_wildcard(&self) -> bool {
-        self.wildcard
-    }
-
-    /// The scheme of every URL that it admits.
-    #[must_use]
-    pub fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    /// The port, unless it is the scheme's own.
-    #[must_use]
-    pub fn explicit_port(&self) -> Option<u16> {
-        (self.port != self.scheme.default_port()).then_some(self.port)
-    }
-
-    /// `scheme://host[:port]` with this entry's scheme and port and the given host.
-    pub(super) fn origin_with(&self, host: &str) -> String {
-        let scheme = self.scheme.as_str();
-        match self.explicit_port() {
-            Some(port) => format!("{scheme}://{host}:{port}"),
-            None => format!("{scheme}://{host}"),
-        }
-    }
-
-    /// `scheme://host[:port]`, in front of which a path makes a URL; `None` for `*.host`, which is no single host.
-    #[must_use]
-    pub fn origin(&self) -> Option<String> {
-        (!self.wildcard).then(|| self.origin_with(self.domain.as_str()))
-    }
-
-    /// Whether a host below this `*.` entry belongs to the same owner: no public suffix stands between the two, as in
-    /// `bucket.s3.amazonaws.com` below `*.amazonaws.com`.
-    pub(super) fn owns(&self, host: &str) -> bool {
-        registrable(host) == self.domain.registrable()
-    }
-
-    /// Why this entry does not admit a URL of its own host.
-    fn judge(&self, url: &Url) -> Result<(), NotAllowed> {
-        if url.scheme() != self.scheme.as_str() {
-            return Err(NotAllowed::Scheme);
-        }
-        if url.port_or_known_default() != Some(self.port) {
-            return Err(NotAllowed::Port);
-        }
-        if self.path.is_empty() {
-            return Ok(());
-        }
-        match url.path().strip_prefix(self.path.as_str()) {
-            Some(rest) if (rest.is_empty() || rest.starts_with('/')) && is_plain_path(url.path()) => Ok(()),
-            _ => Err(NotAllowed::Path),
-        }
-    }
-}
-
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = if self.wildcard { format!("*.{}", self.domain) } else { self.domain.to_string() };
-        write!(f, "{}{}", self.origin_with(&host), self.path)
-    }
-}
-
-fn parse_authority(authority: &str) -> Result<(Domain, Option<u16>), BadEntry> {
-    // Not `HostPort`: a configuration may say `bücher.example`, a `Host` field may not.
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => {
-            // `u16::parse` would also take a plus sign.
-            let port = Some(port).filter(|port| !port.starts_with('+')).and_then(|port| port.parse().ok());
-            (host, Some(port.filter(|port| *port != 0).ok_or(BadEntry::Port)?))
-        }
-        _ => (authority, None),
-    };
-    let domain = Domain::parse(host).map_err(|bad| match bad {
-        BadDomain::TrailingDot => BadEntry::TrailingDot,
-        BadDomain::Malformed => BadEntry::Host,
-    })?;
-    Ok((domain, port))
-}
-
-/// The path as the URL Standard serialises it, so that it compares with that of a parsed URL.
-fn parse_path(path: &str) -> Result<String, BadEntry> {
-    if !is_plain_path(path) {
-        return Err(BadEntry::Path);
-    }
-    let url = Url::parse(&format!("https://host{path}")).map_err(|_| BadEntry::Path)?;
-    Ok(url.path().trim_end_matches('/').to_owned())
-}
-
-/// Whether a path is free of all that two programs may read in two ways: a dot segment, an empty segment (one slash at
-/// the end is none), `\`, an escaped slash or backslash, and `;`.
-pub(super) fn is_plain_path(path: &str) -> bool {
-    let segments = path.strip_prefix('/').unwrap_or(path);
-    let segments = segments.strip_suffix('/').unwrap_or(segments);
-    (segments.is_empty() && !path.starts_with("//"))
-        || (!path.contains(['\\', ';']) && segments.split('/').all(is_plain_segment))
-}
-
-fn is_plain_segment(segment: &str) -> bool {
-    if segment.is_empty() {
-        return false;
-    }
-    if !segment.contains(['.', '%']) {
-        return true;
-    }
-    let lower = segment.to_ascii_lowercase();
-    let dots = lower.replace("%2e", ".");
-    !lower.contains("%2f") && !lower.contains("%5c") && dots != "." && dots != ".."
-}
+use super::domain::{is_host_name, parents};
+use super::entry::{Entry, NotAllowed};
 
 /// All the entries that are open to visitors of one origin, in the order of the file.
 #[derive(Clone, Debug, Default)]
@@ -242,19 +27,6 @@ pub struct Destination {
     pair: usize,
 }
 
-/// Why the allow-list does not admit a URL; the later, the nearer it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NotAllowed {
-    /// No entry names the host.
-    Host,
-    /// The host is listed with another scheme.
-    Scheme,
-    /// The host is listed with another port.
-    Port,
-    /// The host is listed with a path that this URL is not under, or that it could be read out of.
-    Path,
-}
-
 impl AllowList {
     /// The list of these entries alone.
     #[must_use]
@@ -268,8 +40,8 @@ impl AllowList {
 
     /// Adds the entry of a pair, given by its place in the file.
     pub(super) fn insert(&mut self, entry: Entry, pair: usize) {
-        let hosts = if entry.wildcard { &mut self.below } else { &mut self.exact };
-        hosts.entry(entry.domain.as_str().to_owned()).or_default().push(Rule { entry, pair });
+        let hosts = if entry.is_wildcard() { &mut self.below } else { &mut self.exact };
+        hosts.entry(entry.domain().as_str().to_owned()).or_default().push(Rule { entry, pair });
     }
 
     /// Admits a URL as the WHATWG algorithm parsed it: its host equals an entry's or lies below a `*.` one, scheme
@@ -311,17 +83,6 @@ impl Destination {
     }
 }
 
-impl fmt::Display for NotAllowed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Host => "no destination of this origin names its host",
-            Self::Scheme => "its host is listed, but with another scheme",
-            Self::Port => "its host is listed, but with another port",
-            Self::Path => "its host is listed, but not with this path",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,52 +97,6 @@ mod tests {
 
     fn admit(entries: &[&str], url: &str) -> Result<usize, NotAllowed> {
         list(entries).admit(Url::parse(url).unwrap()).map(|destination| destination.pair)
-    }
-
-    #[test]
-    fn an_entry_is_shown_as_the_url_it_stands_for() {
-        for (text, expected) in [
-            ("shop.example", "https://shop.example"),
-            ("*.Shop.Example", "https://*.shop.example"),
-            ("shop.example:8443", "https://shop.example:8443"),
-            ("https://shop.example:443/a/b/", "https://shop.example/a/b"),
-            ("HTTP://shop.example", "http://shop.example"),
-            ("shop.example/cart", "https://shop.example/cart"),
-            ("bücher.example", "https://xn--bcher-kva.example"),
-            ("[::1]:8080", "https://[::1]:8080"),
-            ("127.0.0.1", "https://127.0.0.1"),
-        ] {
-            assert_eq!(Entry::parse(text).unwrap().to_string(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_bad_entry_says_what_is_wrong() {
-        for (text, expected) in [
-            ("ftp://shop.example", BadEntry::Scheme),
-            ("user@shop.example", BadEntry::UserInfo),
-            ("*", BadEntry::Wildcard),
-            ("a.*.example", BadEntry::Wildcard),
-            ("*shop.example", BadEntry::Wildcard),
-            ("*.127.0.0.1", BadEntry::Wildcard),
-            ("*.co.uk", BadEntry::PublicSuffix),
-            ("*.example", BadEntry::PublicSuffix),
-            ("*.compute.amazonaws.com", BadEntry::PublicSuffix),
-            ("shop.example.", BadEntry::TrailingDot),
-            ("", BadEntry::Host),
-            ("https:///path", BadEntry::Host),
-            ("shop.example:0", BadEntry::Port),
-            ("shop.example:99999", BadEntry::Port),
-            ("shop.example:", BadEntry::Port),
-            ("shop.example:+80", BadEntry::Port),
-            ("shop.example?a=1", BadEntry::Query),
-            ("shop.example/#x", BadEntry::Query),
-            ("shop.example/a/../b", BadEntry::Path),
-            ("shop.example/a//b", BadEntry::Path),
-            ("shop.example/a;b", BadEntry::Path),
-        ] {
-            assert_eq!(Entry::parse(text), Err(expected), "{text}");
-        }
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! A visitor arrives with an identity in the URL: out of the URL, into a cookie, or nowhere.
 
-use super::allow_list::Entry;
 use super::consent::is_navigation;
 use super::cookie::{IdentityCookie, read};
-use super::decision::{FirstUse, Land, Outcome, Visit};
+use super::decision::{FirstUse, Land, Outcome};
 use super::decoration::{Arrived, undecorate};
+use super::entry::Entry;
 use super::identity::{Class, Identity};
 use super::pair::{DomainPair, Existing, Seal};
 use super::query::to_visible_ascii;
 use super::token::{Keys, Opened, Sealed};
 use super::trace::{Step, Trace};
-use super::visitor::read_identity;
+use super::visit::Visit;
+use super::visitor::{binding, read_identity};
 
 /// A host on which identities land.
 pub(super) struct Arrival<'l> {
@@ -75,7 +76,7 @@ impl<'l> Arrival<'l> {
                 })?
             }
             Arrived::Token(token) => {
-                let opened = self.keys.open(token, self.pair.binding(destination, visit), visit.now);
+                let opened = self.keys.open(token, binding(self.pair, destination, visit), visit.now);
                 let Opened { identity, id, forget_at } = opened.map_err(|sealed| {
                     trace.step(Step::Sealed(sealed));
                     match sealed {

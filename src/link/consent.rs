@@ -1,7 +1,7 @@
 //! Whether a visitor's identity may be carried at all: his consent, his opt-out, and whether it is a visit.
 
 use super::cookie::read;
-use super::decision::{Method, NotCarried, Visit};
+use super::visit::{Method, Visit};
 
 /// What a pair asks of a visitor before it carries his identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,18 +31,29 @@ pub enum Gpc {
     Ignore,
 }
 
+/// Why a visitor's identity is not carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Withheld {
+    /// It is no visit.
+    NotNavigation,
+    /// He opted out.
+    Gpc,
+    /// He has not consented.
+    NoConsent,
+}
+
 impl Consent {
     /// Why nothing may be carried from the origin, if so.
-    pub(super) fn refuses_to_carry(&self, visit: &Visit<'_>) -> Option<NotCarried> {
+    pub(super) fn refuses_to_carry(&self, visit: &Visit<'_>) -> Option<Withheld> {
         if !is_navigation(visit) {
-            return Some(NotCarried::NotNavigation);
+            return Some(Withheld::NotNavigation);
         }
         if self.opted_out(visit) {
-            return Some(NotCarried::Gpc);
+            return Some(Withheld::Gpc);
         }
         let asked = self.require_cookie.as_ref()?;
         let given = read(visit.cookies, &asked.name).is_some_and(|value| contains(value, asked.contains.as_bytes()));
-        (!given).then_some(NotCarried::NoConsent)
+        (!given).then_some(Withheld::NoConsent)
     }
 
     /// Whether the visitor's browser opted out, and that counts.
@@ -109,9 +120,9 @@ mod tests {
         };
         for (cookies, expected) in [
             (&b"consent=ads,analytics"[..], None),
-            (b"consent=ads", Some(NotCarried::NoConsent)),
-            (b"consent=", Some(NotCarried::NoConsent)),
-            (b"other=analytics", Some(NotCarried::NoConsent)),
+            (b"consent=ads", Some(Withheld::NoConsent)),
+            (b"consent=", Some(Withheld::NoConsent)),
+            (b"other=analytics", Some(Withheld::NoConsent)),
         ] {
             let visit = Visit { cookies: &[cookies], ..VISIT };
             assert_eq!(consent.refuses_to_carry(&visit), expected, "{cookies:?}");
@@ -121,7 +132,7 @@ mod tests {
     #[test]
     fn an_opt_out_is_honoured_unless_told_otherwise() {
         let opted_out = Visit { gpc: Some(b"1"), ..VISIT };
-        assert_eq!(Consent::default().refuses_to_carry(&opted_out), Some(NotCarried::Gpc));
+        assert_eq!(Consent::default().refuses_to_carry(&opted_out), Some(Withheld::Gpc));
         assert_eq!(Consent { gpc: Gpc::Ignore, ..Consent::default() }.refuses_to_carry(&opted_out), None);
         assert_eq!(Consent::default().refuses_to_carry(&Visit { gpc: Some(b"0"), ..VISIT }), None);
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use cookie::{Cookie, SameSite as CookieSameSite};
 
-use super::allow_list::Entry;
 use super::domain::Domain;
+use super::entry::Entry;
 use super::identity::Identity;
 
 /// Finds a cookie in all `Cookie` fields of a request, read as one and as bytes (RFC 6265, 4.2.1, leniently): split on

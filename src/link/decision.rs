@@ -1,49 +1,10 @@
-//! What is asked and what is answered, as plain data: no status code, no header, no type of any HTTP library.
+//! What is answered, as plain data: no status code, no header, no type of any HTTP library.
 
 use super::allow_list::Destination;
+use super::consent::Withheld;
 use super::identity::Class;
 use super::pair::DomainPair;
 use super::token::TokenId;
-
-/// The facts of one request that a decision rests on, borrowed.
-#[derive(Clone, Copy, Debug)]
-pub struct Visit<'a> {
-    /// What the request asks for.
-    pub method: Method,
-    /// The one `Host` field; `None` if there was none or more than one.
-    pub host: Option<&'a [u8]>,
-    /// The authority of an absolute-form target, which must then equal `host`.
-    pub authority: Option<&'a str>,
-    /// The path of the target, still escaped.
-    pub path: &'a str,
-    /// The query of the target, without its `?`.
-    pub query: Option<&'a str>,
-    /// The `Cookie` fields.
-    pub cookies: &'a [&'a [u8]],
-    /// The `Sec-Purpose` field, by which a browser announces a prefetch.
-    pub purpose: Option<&'a [u8]>,
-    /// When it is, in seconds since 1970.
-    pub now: u64,
-    /// The `Sec-GPC` field, by which a visitor opts out.
-    pub gpc: Option<&'a [u8]>,
-    /// The `Sec-Fetch-Mode` field.
-    pub fetch_mode: Option<&'a [u8]>,
-    /// The `Sec-Fetch-Dest` field.
-    pub fetch_dest: Option<&'a [u8]>,
-    /// The `User-Agent` field.
-    pub user_agent: Option<&'a [u8]>,
-}
-
-/// The methods that matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// Somebody goes there.
-    Get,
-    /// Somebody looks whether it is there, which must change nothing.
-    Head,
-    /// Anything else, which is not served.
-    Other,
-}
 
 /// What to do with a request.
 #[derive(Clone, Debug)]
@@ -218,6 +179,16 @@ impl Outcome {
             Self::Replayed => "replayed",
             Self::Gpc => "gpc",
             Self::NotNavigation => "not_navigation",
+        }
+    }
+}
+
+impl From<Withheld> for NotCarried {
+    fn from(why: Withheld) -> Self {
+        match why {
+            Withheld::NotNavigation => Self::NotNavigation,
+            Withheld::Gpc => Self::Gpc,
+            Withheld::NoConsent => Self::NoConsent,
         }
     }
 }

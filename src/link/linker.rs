@@ -1,14 +1,15 @@
 //! The rules of all pairs, and the one decision that they are for.
 
 use super::arrival::Arrival;
-use super::decision::{Decision, HandOff, Method, Refusal, Role, Visit};
+use super::decision::{Decision, HandOff, Refusal, Role};
 use super::domain::HostPort;
 use super::origin::{OriginRules, bad_to};
 use super::pair::DomainPair;
 use super::sites::{DestinationSite, Sites};
 use super::token::Keys;
 use super::trace::{Step, Trace};
-use super::visitor::read_identity;
+use super::visit::{Method, Visit};
+use super::visitor::{binding, read_identity};
 
 /// The immutable rules of all pairs; what a new configuration replaces as a whole.
 #[derive(Clone, Debug)]
@@ -115,11 +116,11 @@ impl Linker {
         trace.step(Step::Admitted(pair));
 
         let identity = match pair.consent.refuses_to_carry(visit) {
-            Some(why) => Err(why),
+            Some(why) => Err(why.into()),
             None => read_identity(visit.cookies, pair.cookies.iter().map(String::as_str), trace),
         };
         let sent = rules.send(&admitted, pair, identity.as_ref(), |identity, destination| {
-            self.keys.seal(identity, pair.binding(destination, visit), visit.now)
+            self.keys.seal(identity, binding(pair, destination, visit), visit.now)
         });
         let (destination, carried) = sent.map_err(|why| bad_to(why, trace))?;
         Ok(HandOff { pair, destination, carried: carried.and(identity.map(|identity| identity.class())) })

@@ -10,6 +10,7 @@ mod cookie;
 mod decision;
 mod decoration;
 mod domain;
+mod entry;
 mod identity;
 mod linker;
 mod origin;
@@ -19,20 +20,23 @@ mod sites;
 mod target;
 mod token;
 mod trace;
+mod visit;
 mod visitor;
 
-pub use allow_list::{AllowList, BadEntry, Destination, Entry, NotAllowed, Scheme};
+pub use allow_list::{AllowList, Destination};
 pub use consent::{Consent, ConsentCookie, Gpc};
 pub use cookie::{CookieDomain, IdentityCookie, SameSite, read as read_cookie};
-pub use decision::{Decision, FirstUse, HandOff, Land, Method, NotCarried, Outcome, Refusal, Role, Visit};
+pub use decision::{Decision, FirstUse, HandOff, Land, NotCarried, Outcome, Refusal, Role};
 pub use decoration::{Arrived, BadParameter, Decoration, Parameter, Undecorated, decorate, undecorate};
 pub use domain::{BadDomain, Domain, HostPort};
+pub use entry::{BadEntry, Entry, NotAllowed, Scheme};
 pub use identity::{Class, Identity, Unusable};
 pub use linker::Linker;
 pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin, Seal};
 pub use target::{BadTarget, parse_decoded};
 pub use token::{BadKey, Binding, Key, Keys, LIFE, Opened, SKEW, Sealed, TokenId};
 pub use trace::{Step, Trace};
+pub use visit::{Method, Visit};
 
 /// The query parameter that holds the destination of a hand-off without a link.
 const TO: &str = "to";

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use url::Url;
 
-use super::allow_list::{AllowList, Destination, NotAllowed};
+use super::allow_list::{AllowList, Destination};
 use super::consent::Gpc;
 use super::decision::{NotCarried, Refusal};
 use super::decoration::{Decoration, decorate};
+use super::entry::NotAllowed;
 use super::identity::Identity;
 use super::pair::{DomainPair, Seal};
 use super::target::{self, BadTarget};

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::allow_list::{Entry, Scheme};
 use super::consent::Consent;
 use super::cookie::{CookieDomain, IdentityCookie, SameSite};
-use super::decision::Visit;
 use super::decoration::Parameter;
 use super::domain::Domain;
-use super::token::Binding;
+use super::entry::{Entry, Scheme};
 
 /// One checked entry of `pairs`.
 #[derive(Clone, Debug)]
@@ -85,14 +83,6 @@ pub enum Existing {
     KeepNamed,
     /// Whatever is there.
     Keep,
-}
-
-impl DomainPair {
-    /// What a token of this pair is bound to.
-    pub(super) fn binding<'a>(&self, destination: &'a str, visit: &Visit<'a>) -> Binding<'a> {
-        let user_agent = self.bind_user_agent.then(|| visit.user_agent.unwrap_or_default());
-        Binding { destination, user_agent }
-    }
 }
 
 impl fmt::Display for Origin {

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::allow_list::Entry;
 use super::cookie::IdentityCookie;
 use super::domain::{Domain, HostPort, parents};
+use super::entry::Entry;
 
 /// What each host is: an origin, a destination, or both.
 #[derive(Clone, Debug, Default)]

@@ -5,8 +5,6 @@ use std::fmt;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::allow_list::is_plain_path;
-
 /// Why `to`, or a path behind a link, is no URL that a visitor is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadTarget {
@@ -99,6 +97,27 @@ pub(super) fn add_query(url: &mut Url, more: Option<&str>) {
     let Some(more) = more.filter(|more| !more.is_empty()) else { return };
     let query = url.query().map_or_else(|| more.to_owned(), |own| format!("{own}&{more}"));
     url.set_query(Some(&query));
+}
+
+/// Whether a path is free of all that two programs may read in two ways: a dot segment, an empty segment (one slash at
+/// the end is none), `\`, an escaped slash or backslash, and `;`.
+pub(super) fn is_plain_path(path: &str) -> bool {
+    let segments = path.strip_prefix('/').unwrap_or(path);
+    let segments = segments.strip_suffix('/').unwrap_or(segments);
+    (segments.is_empty() && !path.starts_with("//"))
+        || (!path.contains(['\\', ';']) && segments.split('/').all(is_plain_segment))
+}
+
+fn is_plain_segment(segment: &str) -> bool {
+    if segment.is_empty() {
+        return false;
+    }
+    if !segment.contains(['.', '%']) {
+        return true;
+    }
+    let lower = segment.to_ascii_lowercase();
+    let dots = lower.replace("%2e", ".");
+    !lower.contains("%2f") && !lower.contains("%5c") && dots != "." && dots != ".."
 }
 
 impl fmt::Display for BadTarget {

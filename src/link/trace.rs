@@ -1,6 +1,6 @@
 //! The steps of a decision, for whoever wants to see them.
 
-use super::allow_list::NotAllowed;
+use super::entry::NotAllowed;
 use super::identity::{Identity, Unusable};
 use super::pair::DomainPair;
 use super::target::BadTarget;

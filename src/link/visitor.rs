@@ -1,9 +1,12 @@
-//! Who the visitor is on the site that is asked: the identity in his cookies.
+//! Who the visitor is: the identity in his cookies, and what tells his browser from others.
 
 use super::cookie::read;
 use super::decision::NotCarried;
 use super::identity::Identity;
+use super::pair::DomainPair;
+use super::token::Binding;
 use super::trace::{Step, Trace};
+use super::visit::Visit;
 
 /// The first usable identity among the named cookies.
 pub(super) fn read_identity<'n>(
@@ -28,4 +31,10 @@ pub(super) fn read_identity<'n>(
         }
     }
     Err(why_none)
+}
+
+/// What a token of a pair is bound to.
+pub(super) fn binding<'a>(pair: &DomainPair, destination: &'a str, visit: &Visit<'a>) -> Binding<'a> {
+    let user_agent = pair.bind_user_agent.then(|| visit.user_agent.unwrap_or_default());
+    Binding { destination, user_agent }
 }

@@ -1,0 +1,41 @@
+//! What is asked: the facts of one request, without any type of an HTTP library.
+
+/// The facts of one request that a decision rests on, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit<'a> {
+    /// What the request asks for.
+    pub method: Method,
+    /// The one `Host` field; `None` if there was none or more than one.
+    pub host: Option<&'a [u8]>,
+    /// The authority of an absolute-form target, which must then equal `host`.
+    pub authority: Option<&'a str>,
+    /// The path of the target, still escaped.
+    pub path: &'a str,
+    /// The query of the target, without its `?`.
+    pub query: Option<&'a str>,
+    /// The `Cookie` fields.
+    pub cookies: &'a [&'a [u8]],
+    /// The `Sec-Purpose` field, by which a browser announces a prefetch.
+    pub purpose: Option<&'a [u8]>,
+    /// When it is, in seconds since 1970.
+    pub now: u64,
+    /// The `Sec-GPC` field, by which a visitor opts out.
+    pub gpc: Option<&'a [u8]>,
+    /// The `Sec-Fetch-Mode` field.
+    pub fetch_mode: Option<&'a [u8]>,
+    /// The `Sec-Fetch-Dest` field.
+    pub fetch_dest: Option<&'a [u8]>,
+    /// The `User-Agent` field.
+    pub user_agent: Option<&'a [u8]>,
+}
+
+/// The methods that matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Somebody goes there.
+    Get,
+    /// Somebody looks whether it is there, which must change nothing.
+    Head,
+    /// Anything else, which is not served.
+    Other,
+}
