@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use crate::link::{FirstUse, TokenId};
 use crate::settings::{Replay, Unproven};
 
-/// Remembers in memory which tokens were used. Only tokens that were verified come here, so nobody without a key can
-/// fill it.
+/// Remembers in memory which tokens were used. Only tokens that were verified come here, so it costs a hand-off and a
+/// landing to fill one place.
 #[derive(Debug)]
 pub struct UsedTokens {
     settings: Replay,
@@ -20,6 +20,8 @@ struct Used {
     /// With the time at which each may be forgotten, in the order of their use. Tokens live equally long, so those in
     /// front are over first, but for the skew of clocks.
     by_age: VecDeque<(u64, TokenId)>,
+    /// The latest time that was seen: clocks step back, and requests overtake each other.
+    latest: u64,
 }
 
 impl UsedTokens {
@@ -36,7 +38,8 @@ impl UsedTokens {
         }
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.forget(now);
-        if used.ids.contains(&token.id) {
+        // One that may be forgotten already was perhaps used.
+        if token.forget_at < used.latest || used.ids.contains(&token.id) {
             return false;
         }
         if used.ids.len() >= self.settings.entries {
@@ -50,6 +53,8 @@ impl UsedTokens {
 
 impl Used {
     fn forget(&mut self, now: u64) {
+        self.latest = self.latest.max(now);
+        let now = self.latest;
         while let Some((_, id)) = self.by_age.front().copied().filter(|(forget_at, _)| *forget_at < now) {
             self.ids.remove(&id);
             self.by_age.pop_front();
@@ -80,6 +85,7 @@ mod tests {
         assert!(memory.admit(token(1, 150), 0));
         assert!(memory.admit(token(2, 150), 0));
         assert!(!memory.admit(token(1, 150), 150));
+        assert!(!memory.admit(token(1, 150), 151) && !memory.admit(token(1, 150), 0), "the clock steps back");
         assert!(memory.admit(token(1, 500), 151), "nothing can open the old one any more");
     }
 

@@ -111,7 +111,8 @@ fn render(file: &str, text: &str, kind: &str, faults: &[ConfigFault]) -> String 
         let line = lines.get(at.line - 1).copied().unwrap_or_default();
         let (line, span) = around(line, at);
         // What was found in the file may hold control characters; a message must stay one line, and harmless.
-        let problem: String = problem.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let problem: String =
+            without_keys(problem).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let title = format!("{file}:{}:{}: {kind}{problem}", at.line, at.column);
         let snippet = Snippet::source(line).line_start(at.line).annotation(AnnotationKind::Primary.span(span));
         let report = Level::ERROR.no_name().primary_title(title).element(snippet).element(Level::HELP.message(hint));

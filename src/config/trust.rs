@@ -1,5 +1,6 @@
 //! Who is believed and who may be carried: the keys `keys`, `replay`, `hand_off`, `bind_user_agent` and `consent`.
 
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 
 use serde_yaml::Spanned;
@@ -22,7 +23,7 @@ pub(super) fn keys(raw: Option<&Spanned<Vec<Spanned<RawKey>>>>, faults: &mut Fau
     for Spanned { value: key, .. } in &raw.value {
         let id = key.id.value.as_str();
         if !(1..=16).contains(&id.chars().count()) || id.chars().any(char::is_control) {
-            faults.add(&key.id, format!("`{id}` is no id for a key"), "write 1 to 16 characters, such as `2026-11`");
+            faults.add(&key.id, "this is no id for a key", "write 1 to 16 characters, such as `2026-11`");
         }
         if ids.contains(&id) {
             faults.add(&key.id, format!("there is a key `{id}` already"), "give each key an id of its own");
@@ -46,7 +47,7 @@ pub(super) fn keys(raw: Option<&Spanned<Vec<Spanned<RawKey>>>>, faults: &mut Fau
 fn secret<'a>(key: &'a RawKey, faults: &mut Faults) -> Option<(&'a Text, String)> {
     match (&key.file, &key.env) {
         (Some(file), None) => {
-            let read = std::fs::read_to_string(&file.value);
+            let read = read_key(&file.value);
             if let Err(error) = &read {
                 faults.add(
                     file,
@@ -54,16 +55,16 @@ fn secret<'a>(key: &'a RawKey, faults: &mut Faults) -> Option<(&'a Text, String)
                     "check its path and who may read it",
                 );
             }
-            let mode = std::fs::metadata(&file.value).map_or(0, |metadata| metadata.permissions().mode());
-            if mode & 0o004 != 0 {
-                faults.warn(file, "everybody on this machine can read the key", "take it away: chmod o-r");
+            let (text, mode) = read.ok()?;
+            if mode & 0o006 != 0 {
+                faults.warn(file, "everybody on this machine can read or change the key", "take that away: chmod o-rw");
             }
-            Some((file, read.ok()?))
+            Some((file, text))
         }
         (None, Some(env)) => {
             let value = std::env::var(&env.value).ok();
             if value.is_none() {
-                faults.add(env, format!("the environment has no `{}`", env.value), "set it, or name a `file`");
+                faults.add(env, "the environment has no value of this name", "set it, or name a `file`");
             }
             Some((env, value?))
         }
@@ -72,6 +73,17 @@ fn secret<'a>(key: &'a RawKey, faults: &mut Faults) -> Option<(&'a Text, String)
             None
         }
     }
+}
+
+/// The text of a key's file, and its mode. What is no plain file, such as a pipe, could keep the program waiting.
+fn read_key(path: &str) -> io::Result<(String, u32)> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no plain file"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LONGEST_KEY).read_to_string(&mut text)?;
+    Ok((text, metadata.permissions().mode()))
 }
 
 /// Where used tokens are remembered.
@@ -102,6 +114,10 @@ pub(super) fn truth(text: Option<&Text>, faults: &mut Faults) -> bool {
 /// What is asked of a visitor.
 pub(super) fn consent(raw: Option<&RawConsent>, faults: &mut Faults) -> Consent {
     let Some(raw) = raw else { return Consent::default() };
+    if let Some(empty) = raw.require_cookie.as_ref().map(|cookie| &cookie.contains).filter(|text| text.value.is_empty())
+    {
+        faults.add(empty, "every cookie contains nothing", "write what the cookie says once a visitor has agreed");
+    }
     let require_cookie = raw.require_cookie.as_ref().map(|cookie| ConsentCookie {
         name: cookie_name::check(&cookie.name, faults),
         contains: cookie.contains.value.clone(),
@@ -109,3 +125,6 @@ pub(super) fn consent(raw: Option<&RawConsent>, faults: &mut Faults) -> Consent 
     let gpc = word(raw.gpc.as_ref(), Gpc::Honour, &[("honour", Gpc::Honour), ("ignore", Gpc::Ignore)], faults);
     Consent { require_cookie, gpc }
 }
+
+/// A key has 52 bytes; what is much longer is something else.
+const LONGEST_KEY: u64 = 1024;

@@ -12,7 +12,7 @@ use hyper::{Method as HttpMethod, Response};
 use super::request_log::RequestLog;
 use super::response;
 use super::server::Answer;
-use crate::link::{Decision, Linker, Method, Visit};
+use crate::link::{Decision, Linker, Method, Visit, is_prefetch};
 use crate::replay::UsedTokens;
 
 /// Answers requests by the rules of one [`Linker`].
@@ -62,7 +62,10 @@ impl Answer for Handler {
 /// Borrows from a request's head the facts that a decision rests on.
 pub fn with_visit<T>(head: &Parts, look: impl FnOnce(&Visit<'_>) -> T) -> T {
     let cookies: Vec<&[u8]> = head.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    let field = |name| head.headers.get(name).map(HeaderValue::as_bytes);
+    let fields = |name| head.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    // Of a field that stands there twice the more careful reading counts: a prefetch, an opt-out, no navigation.
+    let first_if = |name, counts: fn(&[u8]) -> bool| fields(name).find(|value| counts(value)).or(fields(name).next());
+    let once = |name| fields(name).next().map(|value| if fields(name).count() == 1 { value } else { b"" });
     let mut hosts = head.headers.get_all(HOST).iter();
     look(&Visit {
         method: match head.method {
@@ -75,11 +78,11 @@ pub fn with_visit<T>(head: &Parts, look: impl FnOnce(&Visit<'_>) -> T) -> T {
         path: head.uri.path(),
         query: head.uri.query(),
         cookies: &cookies,
-        purpose: field("sec-purpose"),
+        purpose: first_if("sec-purpose", is_prefetch),
         now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        gpc: field("sec-gpc"),
-        fetch_mode: field("sec-fetch-mode"),
-        fetch_dest: field("sec-fetch-dest"),
-        user_agent: field("user-agent"),
+        gpc: first_if("sec-gpc", |value| value.trim_ascii() == b"1"),
+        fetch_mode: once("sec-fetch-mode"),
+        fetch_dest: once("sec-fetch-dest"),
+        user_agent: fields("user-agent").next(),
     })
 }

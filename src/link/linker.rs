@@ -146,7 +146,8 @@ fn not_served(visit: &Visit<'_>) -> Option<Refusal> {
 }
 
 /// Whether the first item of `Sec-Purpose` is `prefetch` (Fetch Standard, "Sec-Purpose"): `prefetch;prerender` is.
-fn is_prefetch(purpose: &[u8]) -> bool {
+#[must_use]
+pub fn is_prefetch(purpose: &[u8]) -> bool {
     purpose
         .split(|byte| matches!(byte, b';' | b','))
         .next()

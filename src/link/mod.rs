@@ -31,7 +31,7 @@ pub use decoration::{Arrived, BadParameter, Decoration, Parameter, Undecorated, 
 pub use domain::{BadDomain, Domain, HostPort};
 pub use entry::{BadEntry, Entry, NotAllowed, Scheme};
 pub use identity::{Class, Identity, Unusable};
-pub use linker::Linker;
+pub use linker::{Linker, is_prefetch};
 pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin, Seal};
 pub use target::{BadTarget, parse_decoded};
 pub use token::{BadKey, Binding, Key, Keys, LIFE, Opened, SKEW, Sealed, TokenId};

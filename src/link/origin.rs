@@ -20,13 +20,13 @@ use super::{TO, is_plain_name, query};
 pub(super) struct OriginRules {
     pub allow_list: AllowList,
     links: HashMap<String, Url>,
-    honours_gpc: bool,
+    ignores_gpc: bool,
 }
 
 impl OriginRules {
     /// Adds what one pair, given with its place in the file, allows.
     pub(super) fn open(&mut self, pair: &DomainPair, index: usize) {
-        self.honours_gpc |= pair.consent.gpc == Gpc::Honour;
+        self.ignores_gpc |= pair.consent.gpc == Gpc::Ignore;
         for entry in &pair.destinations {
             self.allow_list.insert(entry.clone(), index);
         }
@@ -35,9 +35,9 @@ impl OriginRules {
         }
     }
 
-    /// Whether a pair of this origin honours Global Privacy Control.
+    /// Whether every pair of this origin honours Global Privacy Control.
     pub(super) fn honours_gpc(&self) -> bool {
-        self.honours_gpc
+        !self.ignores_gpc
     }
 
     /// The URL that a visitor asks for, not yet admitted. `rest` is what stands behind the route: nothing, or `/link`

@@ -97,16 +97,31 @@ fn an_opt_out_can_be_ignored() {
 }
 
 #[test]
+fn a_field_that_stands_twice_counts_as_the_more_careful_of_its_readings() {
+    let app = app(&[OLD], PAIR);
+    for (name, one, other) in
+        [("Sec-GPC", "0", "1"), ("Sec-Fetch-Dest", "document", "image"), ("Sec-Fetch-Mode", "navigate", "navigate")]
+    {
+        for (first, second) in [(one, other), (other, one)] {
+            let ask = go(&app).field(name, first.as_bytes()).field(name, second.as_bytes());
+            assert_eq!(ask.location(), "https://ok.example/cart", "{name}: {first}, {second}");
+        }
+    }
+    let ask = go(&app).field("Sec-Purpose", b"x").field("Sec-Purpose", b"prefetch");
+    assert_eq!(ask.send().code(), "prefetch");
+}
+
+#[test]
 fn origins_say_that_they_honour_the_opt_out() {
     let app = App::with(
         "
 pairs:
-  - { origin: [www.yoursite.com, mixed.example], destination: ok.example, landing: {} }
+  - { origin: [www.yoursite.com, www.shop.example, mixed.example], destination: ok.example, landing: {} }
   - { origin: [deaf.example, mixed.example], destination: b.example, consent: { gpc: ignore } }
 ",
     );
     let path = "/.well-known/gpc.json";
-    for host in [ORIGIN, "mixed.example"] {
+    for host in [ORIGIN, "www.shop.example"] {
         let reply = app.get(host, path).send();
         assert_eq!((reply.status, reply.field("content-type")), (200, Some("application/json")), "{host}");
         let said: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
@@ -116,9 +131,13 @@ pairs:
         let head = app.ask("HEAD", host, path).send();
         assert_eq!((head.status, head.field("content-type")), (200, Some("application/json")), "{host}");
     }
-    for (host, path) in
-        [("deaf.example", path), (HOST, path), (ORIGIN, "/.well-known/gpc.json/"), (ORIGIN, "/gpc.json")]
-    {
+    for (host, path) in [
+        ("deaf.example", path),
+        ("mixed.example", path),
+        (HOST, path),
+        (ORIGIN, "/.well-known/gpc.json/"),
+        (ORIGIN, "/gpc.json"),
+    ] {
         assert_eq!(app.get(host, path).send().code(), "not_found", "{host}{path}");
     }
     assert_eq!(app.ask("POST", ORIGIN, path).send().status, 404);

@@ -10,6 +10,7 @@
 
 mod attacks;
 mod browser;
+mod browser_sealed;
 mod commands;
 mod config_faults;
 mod consent;
