@@ -27,14 +27,26 @@ pub struct Log {
 }
 
 /// Where used tokens are remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Replay {
-    /// Whether they are at all.
-    pub on: bool,
-    /// The most tokens that are remembered at a time.
-    pub entries: usize,
-    /// What happens to a token whose first use can't be proven, because the memory is full.
+    /// Where.
+    pub store: TokenStore,
+    /// What happens to a token whose first use can't be proven, because the store is full or away.
     pub unproven: Unproven,
+}
+
+/// A place for used tokens.
+#[derive(Clone, Debug)]
+pub enum TokenStore {
+    /// In this process.
+    Memory {
+        /// The most tokens that are remembered at a time.
+        entries: usize,
+    },
+    /// In a Valkey or Redis, together with other crosslinks.
+    Shared(redis::ConnectionInfo),
+    /// Nowhere: a token can be used as often as somebody likes, until it is over.
+    Off,
 }
 
 /// What happens to a token whose first use can't be proven.

@@ -114,11 +114,11 @@ struct Demo {
 }
 
 impl Answer for Demo {
-    fn answer(&self, head: &Parts) -> Response<Full<Bytes>> {
-        if let Some(page) = with_visit(head, |visit| self.page(visit)) {
-            return page;
+    async fn answer(&self, head: Parts) -> Response<Full<Bytes>> {
+        match with_visit(&head, |visit| self.page(visit)) {
+            Some(page) => page,
+            None => self.crosslink.answer(head).await,
         }
-        self.crosslink.answer(head)
     }
 
     fn unreadable(&self, too_large: bool) {

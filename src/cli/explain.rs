@@ -193,6 +193,7 @@ fn landed(outcome: Outcome) -> &'static str {
         Outcome::Forged => "no cookie, the token was changed, or made for another destination or browser",
         Outcome::Unsealed => "no cookie, this landing accepts only sealed identities",
         Outcome::Replayed => "no cookie, the token was used before",
+        Outcome::Unproven => "no cookie, whether the token was used before is not known",
         Outcome::Gpc => "no cookie, the visitor opted out with Sec-GPC",
         Outcome::NotNavigation => "no cookie, not a visit but a HEAD, an image or a script",
     }

@@ -35,12 +35,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tracing::warn!(line = warning.at.line, column = warning.at.column, "{}", warning.problem);
     }
     let addresses = if arguments.listen.is_empty() { &config.listen } else { &arguments.listen };
+    let runtime = runtime()?;
+    let inside = runtime.enter();
     let handler = Handler::new(
         Arc::new(config.linker),
         Arc::new(UsedTokens::new(config.replay)),
         RequestLog::new(requests.clone(), config.log),
     );
-    let served = runtime()?.block_on(serve(addresses, handler, config.limits));
+    drop(inside);
+    let served = runtime.block_on(serve(addresses, handler, config.limits));
     match &served {
         Ok(cut) => tracing::info!(cut, "stopped"),
         // Not left to the caller: if stderr blocks, only the log's thread may wait for it.

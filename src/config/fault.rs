@@ -112,7 +112,7 @@ fn render(file: &str, text: &str, kind: &str, faults: &[ConfigFault]) -> String 
         let (line, span) = around(line, at);
         // What was found in the file may hold control characters; a message must stay one line, and harmless.
         let problem: String =
-            without_keys(problem).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+            without_secrets(problem).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let title = format!("{file}:{}:{}: {kind}{problem}", at.line, at.column);
         let snippet = Snippet::source(line).line_start(at.line).annotation(AnnotationKind::Primary.span(span));
         let report = Level::ERROR.no_name().primary_title(title).element(snippet).element(Level::HELP.message(hint));
@@ -126,7 +126,7 @@ fn render(file: &str, text: &str, kind: &str, faults: &[ConfigFault]) -> String 
 fn around(line: &str, at: &Place) -> (String, Range<usize>) {
     let first = (at.column - 1).saturating_sub(WINDOW);
     let length = at.length.clamp(1, WINDOW);
-    let line = without_keys(line);
+    let line = without_secrets(line);
     let part: String = line.chars().skip(first).take(2 * WINDOW + length).collect();
     let byte_at = |character: usize| part.char_indices().nth(character).map_or(part.len(), |(byte, _)| byte);
     let start = byte_at(at.column - 1 - first);
@@ -134,7 +134,12 @@ fn around(line: &str, at: &Place) -> (String, Range<usize>) {
     (part, start..end)
 }
 
-/// The line with every key that somebody wrote into it hidden, each character by a star: a fault may end up in a log.
+/// A text with every key and password that somebody wrote into it hidden, each character by a star: a fault may end up
+/// in a log.
+fn without_secrets(text: &str) -> String {
+    without_passwords(&without_keys(text))
+}
+
 fn without_keys(line: &str) -> String {
     let mut shown = String::new();
     let mut rest = line;
@@ -147,6 +152,21 @@ fn without_keys(line: &str) -> String {
         rest = after;
     }
     shown.push_str(rest);
+    shown
+}
+
+/// Hides what stands between `:` and `@` in the authority of a URL.
+fn without_passwords(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str("://");
+        let end = part.find(|c: char| c.is_whitespace() || "\"'`".contains(c)).unwrap_or(part.len());
+        let at = part.get(..end).and_then(|url| url.rfind('@')).unwrap_or(0);
+        let colon = part.get(..at).and_then(|user| user.find(':')).map_or(at, |colon| colon + 1);
+        let hidden = |(byte, c)| if (colon..at).contains(&byte) { '*' } else { c };
+        shown.extend(part.char_indices().map(hidden));
+    }
     shown
 }
 

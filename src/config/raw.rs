@@ -21,6 +21,7 @@ pub(super) struct RawConfig {
     pub log: Option<RawLog>,
     pub keys: Option<Spanned<Vec<Spanned<RawKey>>>>,
     pub replay: Option<Text>,
+    pub replay_password: Option<Spanned<RawSecret>>,
     pub replay_entries: Option<Text>,
     pub replay_unavailable: Option<Text>,
     pub defaults: Option<RawDefaults>,
@@ -31,6 +32,13 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKey {
     pub id: Text,
+    pub file: Option<Text>,
+    pub env: Option<Text>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSecret {
     pub file: Option<Text>,
     pub env: Option<Text>,
 }

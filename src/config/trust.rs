@@ -3,14 +3,15 @@
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 
+use redis::{ConnectionInfo, IntoConnectionInfo, parse_redis_url};
 use serde_yaml::Spanned;
 
 use super::cookie_name;
-use super::fault::Faults;
-use super::raw::{RawConfig, RawConsent, RawKey, Text};
+use super::fault::{Faults, Place};
+use super::raw::{RawConfig, RawConsent, RawKey, RawSecret, Text};
 use super::server::{number, word};
 use crate::link::{Consent, ConsentCookie, Gpc, Key, Keys, Seal};
-use crate::settings::{Replay, Unproven};
+use crate::settings::{Replay, TokenStore, Unproven};
 
 /// Reads every key from its file or the environment.
 pub(super) fn keys(raw: Option<&Spanned<Vec<Spanned<RawKey>>>>, faults: &mut Faults) -> Keys {
@@ -29,7 +30,7 @@ pub(super) fn keys(raw: Option<&Spanned<Vec<Spanned<RawKey>>>>, faults: &mut Fau
             faults.add(&key.id, format!("there is a key `{id}` already"), "give each key an id of its own");
         }
         ids.push(id);
-        let Some((source, paserk)) = secret(key, faults) else { continue };
+        let Some((source, paserk)) = secret(&key.id, "a key", [&key.file, &key.env], faults) else { continue };
         match Key::parse(id, paserk.trim()) {
             Ok(key) => keys.push(key),
             // What stands there is perhaps a key with one letter wrong: it is not shown.
@@ -43,21 +44,23 @@ pub(super) fn keys(raw: Option<&Spanned<Vec<Spanned<RawKey>>>>, faults: &mut Fau
     Keys::new(keys)
 }
 
-/// The text of a key, and the value that says where it is.
-fn secret<'a>(key: &'a RawKey, faults: &mut Faults) -> Option<(&'a Text, String)> {
-    match (&key.file, &key.env) {
+/// The text of a secret, and the value that says where it is. `at` is the place of a secret that says nothing.
+fn secret<'a>(
+    at: impl Into<Place>,
+    what: &str,
+    [file, env]: [&'a Option<Text>; 2],
+    faults: &mut Faults,
+) -> Option<(&'a Text, String)> {
+    match (file, env) {
         (Some(file), None) => {
-            let read = read_key(&file.value);
+            let read = read_secret(&file.value);
             if let Err(error) = &read {
-                faults.add(
-                    file,
-                    format!("the key's file can't be read: {error}"),
-                    "check its path and who may read it",
-                );
+                faults.add(file, format!("the file can't be read: {error}"), "check its path and who may read it");
             }
             let (text, mode) = read.ok()?;
             if mode & 0o006 != 0 {
-                faults.warn(file, "everybody on this machine can read or change the key", "take that away: chmod o-rw");
+                let problem = "everybody on this machine can read or change this file";
+                faults.warn(file, problem, "take that away: chmod o-rw");
             }
             Some((file, text))
         }
@@ -69,32 +72,71 @@ fn secret<'a>(key: &'a RawKey, faults: &mut Faults) -> Option<(&'a Text, String)
             Some((env, value?))
         }
         _ => {
-            faults.add(&key.id, "a key needs either `file` or `env`", "write `file: /run/secrets/crosslink.key`");
+            faults.add(at, format!("{what} needs either `file` or `env`"), "write `file: PATH` or `env: NAME`");
             None
         }
     }
 }
 
-/// The text of a key's file, and its mode. What is no plain file, such as a pipe, could keep the program waiting.
-fn read_key(path: &str) -> io::Result<(String, u32)> {
+/// The text of a secret's file, and its mode. What is no plain file, such as a pipe, could keep the program waiting.
+fn read_secret(path: &str) -> io::Result<(String, u32)> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is no plain file"));
     }
     let mut text = String::new();
-    std::fs::File::open(path)?.take(LONGEST_KEY).read_to_string(&mut text)?;
+    std::fs::File::open(path)?.take(LONGEST_SECRET).read_to_string(&mut text)?;
     Ok((text, metadata.permissions().mode()))
 }
 
 /// Where used tokens are remembered.
 pub(super) fn replay(raw: &RawConfig, faults: &mut Faults) -> Replay {
-    let words = [("memory", true), ("off", false)];
     let unavailable = [("refuse", Unproven::Refuse), ("accept", Unproven::Accept)];
+    let entries = number(raw.replay_entries.as_ref(), 1_000_000, 1..=100_000_000, faults);
     Replay {
-        on: word(raw.replay.as_ref(), true, &words, faults),
-        entries: number(raw.replay_entries.as_ref(), 1_000_000, 1..=100_000_000, faults),
+        store: store(raw, entries, faults).unwrap_or(TokenStore::Memory { entries }),
         unproven: word(raw.replay_unavailable.as_ref(), Unproven::Refuse, &unavailable, faults),
     }
+}
+
+fn store(raw: &RawConfig, entries: usize, faults: &mut Faults) -> Option<TokenStore> {
+    let text = raw.replay.as_ref()?;
+    if text.value.contains("://") {
+        return shared(text, raw.replay_password.as_ref(), faults).map(TokenStore::Shared);
+    }
+    if let Some(password) = &raw.replay_password {
+        faults.add(password, "there is no store that asks for a password", "write `replay: redis://HOST:PORT`");
+    }
+    match text.value.as_str() {
+        "memory" => Some(TokenStore::Memory { entries }),
+        "off" => Some(TokenStore::Off),
+        other => {
+            let hint = "write `memory`, `off`, or the address of a Valkey or Redis: `redis://HOST:PORT`";
+            faults.add(text, format!("`{other}` is no place for used tokens"), hint);
+            None
+        }
+    }
+}
+
+/// A Valkey or Redis: `redis://HOST:PORT/DATABASE`, or `redis+unix:///PATH` for a socket.
+fn shared(server: &Text, password: Option<&Spanned<RawSecret>>, faults: &mut Faults) -> Option<ConnectionInfo> {
+    let known = parse_redis_url(&server.value).filter(|url| matches!(url.scheme(), "redis" | "redis+unix"));
+    let info = known.as_ref().and_then(|url| url.clone().into_connection_info().ok());
+    let Some((url, info)) = known.as_ref().zip(info) else {
+        let hint = "write `redis://HOST:PORT`, `redis://HOST:PORT/DATABASE` or `redis+unix:///PATH`";
+        faults.add(server, "this is no address of a Valkey or Redis", hint);
+        return None;
+    };
+    if url.password().is_some() {
+        let hint = "name its file: `replay_password: { file: /run/secrets/redis }`, or `env`";
+        faults.add(server, "a password does not belong into this file", hint);
+        return None;
+    }
+    let Some(password) = password else { return Some(info) };
+    let RawSecret { file, env } = &password.value;
+    let (_, password) = secret(password, "a password", [file, env], faults)?;
+    let settings = info.redis_settings().clone().set_password(password.trim());
+    Some(info.set_redis_settings(settings))
 }
 
 /// `plain` or `sealed`, which needs a key.
@@ -126,5 +168,5 @@ pub(super) fn consent(raw: Option<&RawConsent>, faults: &mut Faults) -> Consent 
     Consent { require_cookie, gpc }
 }
 
-/// A key has 52 bytes; what is much longer is something else.
-const LONGEST_KEY: u64 = 1024;
+/// A key has 52 bytes; what is much longer is no secret.
+const LONGEST_SECRET: u64 = 1024;

@@ -30,28 +30,25 @@ impl Handler {
         Self { linker, used, log }
     }
 
-    fn finish(&self, decision: Decision<'_>, visit: &Visit<'_>, started: Instant) -> Response<Full<Bytes>> {
-        let decision = self.proven(decision, visit.now);
-        let response = response::of(&decision);
-        self.log.write(&decision, visit, response.status().as_u16(), started.elapsed());
-        response
-    }
-
     /// A landing keeps its cookie only if its token was not used before.
-    fn proven<'l>(&self, decision: Decision<'l>, now: u64) -> Decision<'l> {
-        match decision {
-            Decision::Land(land) if land.first_use.is_some_and(|token| !self.used.admit(token, now)) => {
-                Decision::Land(land.replayed())
-            }
-            decision => decision,
+    async fn proven<'l>(&self, decision: Decision<'l>, now: u64) -> Decision<'l> {
+        let Decision::Land(land) = decision else { return decision };
+        let Some(token) = land.first_use else { return Decision::Land(land) };
+        match self.used.admit(token, now).await {
+            Ok(()) => Decision::Land(land),
+            Err(why) => Decision::Land(land.not_first(why)),
         }
     }
 }
 
 impl Answer for Handler {
-    fn answer(&self, head: &Parts) -> Response<Full<Bytes>> {
+    async fn answer(&self, head: Parts) -> Response<Full<Bytes>> {
         let started = Instant::now();
-        with_visit(head, |visit| self.finish(self.linker.decide(visit), visit, started))
+        let (decision, now) = with_visit(&head, |visit| (self.linker.decide(visit), visit.now));
+        let decision = self.proven(decision, now).await;
+        let response = response::of(&decision);
+        self.log.write(&decision, &head, response.status().as_u16(), started.elapsed());
+        response
     }
 
     fn unreadable(&self, too_large: bool) {

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use hyper::Method;
+use hyper::header::{HOST, HeaderValue};
+use hyper::http::request::Parts;
 use serde::{Serialize, Serializer};
 
-use crate::link::{Class, Decision, HostPort, Land, Method, NotCarried, Role, Visit};
+use crate::link::{Class, Decision, HostPort, Land, NotCarried, Role};
 use crate::settings::{Log, LogFormat, LoggedRequests};
 use crate::sink::Sink;
 
@@ -56,7 +59,7 @@ impl RequestLog {
     }
 
     /// Writes the line of one request into the buffer of the log.
-    pub fn write(&self, decision: &Decision<'_>, visit: &Visit<'_>, status: u16, took: Duration) {
+    pub fn write(&self, decision: &Decision<'_>, head: &Parts, status: u16, took: Duration) {
         let wanted = match self.log.requests {
             LoggedRequests::All => true,
             LoggedRequests::Refused => matches!(decision, Decision::Refuse(..)),
@@ -83,13 +86,13 @@ impl RequestLog {
             pair,
             outcome,
             status,
-            method: match visit.method {
-                Method::Get => "GET",
-                Method::Head => "HEAD",
-                Method::Other => "other",
+            method: match head.method {
+                Method::GET => "GET",
+                Method::HEAD => "HEAD",
+                _ => "other",
             },
-            host: visit.host.and_then(loggable_host),
-            path: loggable_path(visit.path),
+            host: head.headers.get(HOST).and_then(loggable_host),
+            path: loggable_path(head.uri.path()),
             identity,
             micros: took.as_micros(),
             id: self.ids.next(),
@@ -158,7 +161,8 @@ impl Display for Line<'_> {
 
 /// The host as it was asked for, if it looks like one: an operator must see which host is not configured, and nobody
 /// may write anything else into the log with it.
-fn loggable_host(host: &[u8]) -> Option<&str> {
+fn loggable_host(host: &HeaderValue) -> Option<&str> {
+    let host = host.as_bytes();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
     let plain = host.len() <= 255 && host.iter().all(is_plain) && HostPort::parse(host).is_some();
     std::str::from_utf8(host).ok().filter(|_| plain)
@@ -232,7 +236,7 @@ mod tests {
             ("bob@bob.com", None),
             ("", None),
         ] {
-            assert_eq!(loggable_host(host.as_bytes()), expected, "{host}");
+            assert_eq!(loggable_host(&HeaderValue::from_static(host)), expected, "{host}");
         }
     }
 }

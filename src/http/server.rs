@@ -1,7 +1,7 @@
 //! Accepting connections, serving requests on them, and stopping in peace.
 
 use std::convert::Infallible;
-use std::future::{poll_fn, ready};
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,8 @@ use crate::settings::Limits;
 
 /// Answers the head of one request. Bodies are never read.
 pub trait Answer: Send + Sync + 'static {
-    /// The whole answer, without waiting for anybody.
-    fn answer(&self, head: &Parts) -> Response<Full<Bytes>>;
+    /// The whole answer. It waits for nobody, but for the store of used tokens where several servers share one.
+    fn answer(&self, head: Parts) -> impl Future<Output = Response<Full<Bytes>>> + Send;
 
     /// Takes note of a head that nobody could read, or that was too large, and was refused by itself.
     fn unreadable(&self, too_large: bool);
@@ -116,11 +116,8 @@ impl<A: Answer> Server<A> {
         let stream = WatchedStream::new(stream, patience, self.stop.clone());
         let answer = service_fn(|request: Request<Incoming>| {
             let (head, _body) = request.into_parts();
-            let mut response = self.handler.answer(&head);
-            if self.stop.is_cancelled() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            ready(Ok::<_, Infallible>(response))
+            // Boxed, because only what can be moved can be polled without its end closing the stream.
+            Box::pin(self.answer(head))
         });
         let mut connection = http1::Builder::new()
             .half_close(true)
@@ -136,6 +133,14 @@ impl<A: Answer> Server<A> {
         }
         connection.into_parts().io.into_inner().linger().await;
         drop(place);
+    }
+
+    async fn answer(&self, head: Parts) -> Result<Response<Full<Bytes>>, Infallible> {
+        let mut response = self.handler.answer(head).await;
+        if self.stop.is_cancelled() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Land<'l> {
     /// The value of a `Set-Cookie` field, if the identity is adopted.
     pub set_cookie: Option<String>,
     /// The token whose first use must be proven, and is then remembered, before the cookie is set; whoever can't prove
-    /// it calls [`Land::replayed`].
+    /// it calls [`Land::not_first`].
     pub first_use: Option<FirstUse>,
 }
 
@@ -57,15 +57,28 @@ pub struct FirstUse {
     pub forget_at: u64,
 }
 
+/// Why a token is not adopted although it is genuine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotFirst {
+    /// It was used before.
+    Used,
+    /// Whether it was used before could not be found out.
+    Unproven,
+}
+
 impl Land<'_> {
-    /// The same landing for a token that was used before: the clean URL, and no cookie. Only a browser that has the
-    /// identity already keeps it: it has reloaded.
+    /// The same landing for a token that is perhaps not on its first use: the clean URL, and no cookie. Only a browser
+    /// that has the identity already keeps it: it has reloaded.
     #[must_use]
-    pub fn replayed(self) -> Self {
+    pub fn not_first(self, why: NotFirst) -> Self {
         if self.outcome == Outcome::Same {
             return self;
         }
-        Self { outcome: Outcome::Replayed, set_cookie: None, ..self }
+        let outcome = match why {
+            NotFirst::Used => Outcome::Replayed,
+            NotFirst::Unproven => Outcome::Unproven,
+        };
+        Self { outcome, set_cookie: None, ..self }
     }
 }
 
@@ -90,6 +103,8 @@ pub enum Outcome {
     Unsealed,
     /// Not adopted: the token was used before, by another browser.
     Replayed,
+    /// Not adopted: whether the token was used before could not be found out.
+    Unproven,
     /// Not adopted: the visitor opted out.
     Gpc,
     /// Not adopted: not a visit, but a `HEAD`, an image or a script.
@@ -177,6 +192,7 @@ impl Outcome {
             Self::Forged => "forged",
             Self::Unsealed => "unsealed",
             Self::Replayed => "replayed",
+            Self::Unproven => "unproven",
             Self::Gpc => "gpc",
             Self::NotNavigation => "not_navigation",
         }

@@ -26,7 +26,7 @@ mod visitor;
 pub use allow_list::{AllowList, Destination};
 pub use consent::{Consent, ConsentCookie, Gpc};
 pub use cookie::{CookieDomain, IdentityCookie, SameSite, read as read_cookie};
-pub use decision::{Decision, FirstUse, HandOff, Land, NotCarried, Outcome, Refusal, Role};
+pub use decision::{Decision, FirstUse, HandOff, Land, NotCarried, NotFirst, Outcome, Refusal, Role};
 pub use decoration::{Arrived, BadParameter, Decoration, Parameter, Undecorated, decorate, undecorate};
 pub use domain::{BadDomain, Domain, HostPort};
 pub use entry::{BadEntry, Entry, NotAllowed, Scheme};

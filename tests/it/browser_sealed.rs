@@ -180,8 +180,7 @@ struct Pages {
 }
 
 impl Answer for Pages {
-    fn answer(&self, head: &Parts) -> Response<Full<Bytes>> {
-        let mut head = head.clone();
+    async fn answer(&self, mut head: Parts) -> Response<Full<Bytes>> {
         if self.site.opts_out.load(Ordering::SeqCst) {
             head.headers.insert("sec-gpc", HeaderValue::from_static("1"));
         }
@@ -193,7 +192,7 @@ impl Answer for Pages {
             (false, "/cart") => {
                 page(&format!("<pre id=cookies>{}</pre>", cookies.replace('&', "&amp;").replace('<', "&lt;")))
             }
-            _ => self.crosslink.answer(&head),
+            _ => self.crosslink.answer(head.clone()).await,
         };
         let seen = json!({
             "target": target, "cookies": cookies, "status": response.status().as_u16(),

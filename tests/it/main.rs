@@ -23,6 +23,7 @@ mod limits;
 mod nginx;
 mod properties;
 mod readme;
+mod redis;
 mod refusals;
 mod scale;
 mod sealed;

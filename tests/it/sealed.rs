@@ -298,7 +298,7 @@ fn a_token_that_is_not_adopted_is_not_used_up() {
 fn replay_can_be_off_and_its_memory_full() {
     let table = [
         ("replay: off", ["set", "set", "set"]),
-        ("replay_entries: 1", ["set", "replayed", "replayed"]),
+        ("replay_entries: 1", ["set", "replayed", "unproven"]),
         ("replay_entries: 1\nreplay_unavailable: accept", ["set", "replayed", "set"]),
     ];
     for (replay, expected) in table {

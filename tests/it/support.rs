@@ -67,17 +67,15 @@ impl App {
         let limits = config.limits;
         let log = Arc::<Mutex<Vec<u8>>>::default();
         let sink = Sink::spawn(Memory(Arc::clone(&log))).unwrap();
-        let handler = Handler::new(
-            Arc::new(config.linker),
-            Arc::new(UsedTokens::new(config.replay)),
-            RequestLog::new(sink.clone(), config.log),
-        );
+        let log_lines = RequestLog::new(sink.clone(), config.log);
         let stop = CancellationToken::new();
         let token = stop.clone();
         let (bound, address) = std::sync::mpsc::channel();
         let server = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
+                let used = Arc::new(UsedTokens::new(config.replay));
+                let handler = Handler::new(Arc::new(config.linker), used, log_lines);
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 bound.send(listener.local_addr().unwrap()).unwrap();
                 server::run(vec![listener], handler, limits, token).await
