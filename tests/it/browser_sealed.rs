@@ -1,8 +1,6 @@
 //! A sealed hand-off as a real Chromium sees it, between two small sites with crosslink in front of them.
 
-use std::io;
-use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -21,7 +19,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::sealed::OLD;
-use crate::support::{eventually, needs, parse};
+use crate::support::{Client, Memory, eventually, needs, parse};
 use crate::webdriver::Browser;
 
 #[test]
@@ -74,17 +72,50 @@ fn a_reload_keeps_the_identity_and_another_browser_with_the_same_address_gets_no
 #[test]
 fn a_visitor_who_opted_out_arrives_as_nobody() {
     visit("", |site, browser| {
-        site.opts_out.store(true, Ordering::SeqCst);
+        let landing = site.hand_off_elsewhere();
+        browser.send_gpc(true);
         browser.click("#go");
         site.assert_arrival(browser, "");
+        browser.go(&landing);
+        site.assert_arrival(browser, "");
         assert_eq!(cookies(browser), [Value::Null; 0]);
-        let go = &site.seen("/go/")[0];
-        assert_eq!(json!([go["status"], go["cookies"], go["location"]]), json!([302, COOKIE, site.cart]));
-        assert!(site.seen("/cart?").is_empty());
-        site.opts_out.store(false, Ordering::SeqCst);
+        browser.send_gpc(false);
+        browser.go(&landing);
+        site.assert_arrival(browser, COOKIE);
+        browser.forget_cookies();
         browser.go(&site.shop);
         browser.click("#go");
         site.assert_arrival(browser, COOKIE);
+
+        let without_token = |value: &Value| value.as_str().unwrap().split("v4.local.").next().unwrap().to_owned();
+        let row = |seen: &Value| ["gpc", "target", "cookies", "location"].map(|name| without_token(&seen[name]));
+        let (page, tokened) = (site.cart.as_str(), format!("{}?kmt=", site.cart));
+        let clicks = [
+            ["", "/go/checkout", COOKIE, &tokened],
+            ["1", "/go/checkout", COOKIE, page],
+            ["", "/go/checkout", COOKIE, &tokened],
+        ];
+        assert_eq!(site.seen("/go/").iter().map(row).collect::<Vec<_>>(), clicks);
+        let arrivals = [
+            ["1", "/cart", "", ""],
+            ["1", "/cart?kmt=", "", page],
+            ["1", "/cart", "", ""],
+            ["", "/cart?kmt=", "", page],
+            ["", "/cart", COOKIE, ""],
+            ["", "/cart?kmt=", "", page],
+            ["", "/cart", COOKIE, ""],
+        ];
+        assert_eq!(site.seen("/cart").iter().map(row).collect::<Vec<_>>(), arrivals);
+        let decisions = [
+            json!(["handed_off", "named"]),
+            json!(["handed_off", "gpc"]),
+            json!(["gpc", null]),
+            json!(["set", "named"]),
+            json!(["handed_off", "named"]),
+            json!(["set", "named"]),
+        ];
+        let logged = eventually("the log", || Some(site.logged()).filter(|logged| logged.len() >= decisions.len()));
+        assert_eq!(logged, decisions);
     });
 }
 
@@ -104,12 +135,12 @@ fn a_link_that_was_fetched_ahead_hands_off_at_the_click() {
 
 /// A shop and a checkout on one port, with crosslink in front of both.
 struct Site {
+    address: SocketAddr,
     shop: String,
     cart: String,
     /// The requests that came, and what was answered; a field that was not there is empty.
     seen: Mutex<Vec<Value>>,
-    /// Whether each request counts as sent with `Sec-GPC: 1`, for which Chromium has no switch.
-    opts_out: AtomicBool,
+    log: Memory,
 }
 
 /// Runs a test in a browser that is on the shop's page at a path, with an identity, where the programs for it are there.
@@ -120,8 +151,9 @@ fn visit(path: &str, test: impl FnOnce(&Site, &Browser)) {
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let [origin, checkout] = ["www.yoursite.localhost", "checkout.localhost"].map(|host| format!("{host}:{port}"));
+    let address = listener.local_addr().unwrap();
+    let [origin, checkout] =
+        ["www.yoursite.localhost", "checkout.localhost"].map(|host| format!("{host}:{}", address.port()));
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&key, OLD.1).unwrap();
     let (id, file) = (OLD.0, key.path().display());
@@ -130,8 +162,8 @@ fn visit(path: &str, test: impl FnOnce(&Site, &Browser)) {
             links: {{ checkout: /cart }}, landing: {{}} }}] }}"
     ));
     let (shop, cart) = (format!("http://{origin}/"), format!("http://{checkout}/cart"));
-    let site = Arc::new(Site { shop, cart, seen: Mutex::default(), opts_out: AtomicBool::default() });
-    let sink = Sink::spawn(io::sink()).unwrap();
+    let site = Arc::new(Site { address, shop, cart, seen: Mutex::default(), log: Memory::default() });
+    let sink = Sink::spawn(site.log.clone()).unwrap();
     let log = RequestLog::new(sink.clone(), config.log);
     let crosslink = Handler::new(Arc::new(config.linker), Arc::new(UsedTokens::new(config.replay)), log);
     let pages = Pages { crosslink, site: Arc::clone(&site) };
@@ -166,6 +198,21 @@ impl Site {
         assert_eq!(browser.text("#cookies"), cookies);
     }
 
+    /// Clicks the link without a browser: the address to land at, with a token that nobody has used.
+    fn hand_off_elsewhere(&self) -> String {
+        let host = self.shop.trim_start_matches("http://").trim_end_matches('/');
+        let request = format!("GET /go/checkout HTTP/1.1\r\nHost: {host}\r\nCookie: {COOKIE}\r\n\r\n");
+        let reply = Client::connect(self.address).send(request.as_bytes()).reply().expect("a reply");
+        reply.location().expect("a Location").to_owned()
+    }
+
+    /// The outcome and the identity in the log's line of each hand-off and each landing so far.
+    fn logged(&self) -> Vec<Value> {
+        let text = self.log.text();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| !line["pair"].is_null()).map(|line| json!([line["outcome"], line["identity"]])).collect()
+    }
+
     /// The requests so far whose target begins so.
     fn seen(&self, target: &str) -> Vec<Value> {
         let seen = self.seen.lock().unwrap();
@@ -180,10 +227,7 @@ struct Pages {
 }
 
 impl Answer for Pages {
-    async fn answer(&self, mut head: Parts) -> Response<Full<Bytes>> {
-        if self.site.opts_out.load(Ordering::SeqCst) {
-            head.headers.insert("sec-gpc", HeaderValue::from_static("1"));
-        }
+    async fn answer(&self, head: Parts) -> Response<Full<Bytes>> {
         let (target, cookies) = (head.uri.to_string(), field(&head.headers, "cookie"));
         let is_shop = field(&head.headers, "host").starts_with("www.");
         let response = match (is_shop, target.as_str()) {
@@ -197,7 +241,7 @@ impl Answer for Pages {
         let seen = json!({
             "target": target, "cookies": cookies, "status": response.status().as_u16(),
             "referrer": field(&head.headers, "referer"), "purpose": field(&head.headers, "sec-purpose"),
-            "location": field(response.headers(), "location"),
+            "gpc": field(&head.headers, "sec-gpc"), "location": field(response.headers(), "location"),
         });
         self.site.seen.lock().unwrap().push(seen);
         response

@@ -52,7 +52,7 @@ pub struct App {
     stop: CancellationToken,
     server: Option<JoinHandle<usize>>,
     sink: Sink,
-    log: Arc<Mutex<Vec<u8>>>,
+    log: Memory,
 }
 
 impl App {
@@ -65,8 +65,8 @@ impl App {
     pub fn with(text: &str) -> Self {
         let config = parse(text);
         let limits = config.limits;
-        let log = Arc::<Mutex<Vec<u8>>>::default();
-        let sink = Sink::spawn(Memory(Arc::clone(&log))).unwrap();
+        let log = Memory::default();
+        let sink = Sink::spawn(log.clone()).unwrap();
         let log_lines = RequestLog::new(sink.clone(), config.log);
         let stop = CancellationToken::new();
         let token = stop.clone();
@@ -111,10 +111,9 @@ impl App {
 
     /// The log so far, written out.
     pub fn log(self) -> String {
-        let log = Arc::clone(&self.log);
+        let log = self.log.clone();
         drop(self);
-        let log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8(log.clone()).unwrap()
+        log.text()
     }
 }
 
@@ -128,7 +127,17 @@ impl Drop for App {
     }
 }
 
-struct Memory(Arc<Mutex<Vec<u8>>>);
+/// An output that a test can read.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Memory {
+    /// All that was written so far.
+    pub fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8(bytes.clone()).unwrap()
+    }
+}
 
 impl Write for Memory {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

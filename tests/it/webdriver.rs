@@ -116,6 +116,20 @@ impl Browser {
         self.done("DELETE", "/cookie", &Value::Null);
     }
 
+    /// Whether the browser says `Sec-GPC: 1` from now on, in every request of this tab and after every redirect. Unlike a
+    /// browser that has the opt-out itself, it does not tell scripts of it.
+    pub fn send_gpc(&self, send: bool) {
+        let headers = if send { json!({ "Sec-GPC": "1" }) } else { json!({}) };
+        // While the domain `Network` is not enabled, the fields are accepted and never sent.
+        self.devtools("Network.enable", &json!({}));
+        self.devtools("Network.setExtraHTTPHeaders", &json!({ "headers": headers }));
+    }
+
+    /// Runs a command of Chromium's `DevTools` protocol, in a session with the tab that stays open between commands.
+    fn devtools(&self, command: &str, parameters: &Value) {
+        self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }));
+    }
+
     /// The path of an element, for which the driver waits a little.
     fn element(&self, css: &str) -> String {
         let found = self.post("/element", &json!({ "using": "css selector", "value": css }));
