@@ -14,7 +14,8 @@ use crate::http::handler::with_visit;
 use crate::http::response;
 use crate::link::{Decision, DomainPair, HandOff, Land, Linker, NotCarried, Outcome, Refusal, Sealed, Step, Trace};
 
-#[derive(Debug, clap::Args)]
+// Without `Debug`: it holds the cookies of a visitor.
+#[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The link's whole address, or that of a page on the destination
     #[arg(value_name = "URL")]

@@ -21,14 +21,14 @@ use crate::config::{self, Config, LoadError};
 /// Links on your site go through crosslink (`/go/checkout`). It reads the visitor's identity cookie and redirects to a
 /// destination on your allow-list with the identity in the URL. On the destination it sets the matching cookie and
 /// cleans the URL.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "crosslink", version, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Run the service until SIGTERM or Ctrl-C; a second one ends it at once
     Serve(serve::Arguments),

@@ -21,7 +21,7 @@ struct Rule {
 }
 
 /// A URL that the allow-list admits: the only thing a `Location` to another host is made from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Destination {
     url: Url,
     pair: usize,

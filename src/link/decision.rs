@@ -7,7 +7,7 @@ use super::pair::DomainPair;
 use super::token::TokenId;
 
 /// What to do with a request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Decision<'l> {
     /// Send the visitor to the destination.
     HandOff(HandOff<'l>),
@@ -20,7 +20,7 @@ pub enum Decision<'l> {
 }
 
 /// A visitor goes from an origin to a destination.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HandOff<'l> {
     /// The pair that admits the destination.
     pub pair: &'l DomainPair,
@@ -31,7 +31,7 @@ pub struct HandOff<'l> {
 }
 
 /// A visitor arrives on a destination with an identity in the URL.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Land<'l> {
     /// The pair whose landing it is.
     pub pair: &'l DomainPair,

@@ -65,7 +65,7 @@ impl Default for Parameter {
 }
 
 /// What is put onto a URL, escaped already.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Decoration<'a> {
     /// The identity in plain text, under the parameter's name.
     Plain(&'a str),
@@ -97,7 +97,7 @@ pub fn decorate(url: &str, parameter: &Parameter, decoration: Decoration<'_>) ->
 }
 
 /// What was taken off a URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Undecorated<'a> {
     /// The URL without the parameter, its twin and the token; every other byte as it was.
     pub clean: String,
@@ -106,7 +106,7 @@ pub struct Undecorated<'a> {
 }
 
 /// What named an identity in a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Arrived<'a> {
     /// Nothing.
     Nothing,
@@ -223,7 +223,9 @@ mod tests {
             ("//evil/?kmi=x", "//evil/", Arrived::Plain("x")),
         ] {
             let parameter = Parameter::default();
-            assert_eq!(undecorate(url, &parameter), Undecorated { clean: clean.to_owned(), arrived }, "{url}");
+            let undecorated = undecorate(url, &parameter);
+            assert_eq!(undecorated.clean, clean, "{url}");
+            assert!(undecorated.arrived == arrived, "{url}");
         }
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Nothing here does I/O, reads a clock or knows an HTTP library. The way in is [`Linker::decide`]; on its way it asks
 //! the allow-list, the identity, the cookie and the decoration, each in a file of its own.
+//!
+//! What holds an identity, a cookie or a whole URL has no `Debug`, so that no log line can show it by mistake;
+//! [`Identity`], whose own hides it, is the exception.
 
 mod allow_list;
 mod arrival;

@@ -244,6 +244,7 @@ mod tests {
         assert_eq!(opened.identity.reveal(), "bob@bob.com");
         assert_eq!(opened.identity.class(), Class::Named);
         assert_eq!(opened.forget_at, NOW + 150);
+        assert!(!format!("{opened:?}").contains("bob"));
     }
 
     #[test]

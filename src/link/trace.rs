@@ -18,7 +18,7 @@ impl Trace for () {
 }
 
 /// One step of a decision.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Step<'a> {
     /// The host is known, as one side or both.
     Host {

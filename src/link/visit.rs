@@ -1,7 +1,7 @@
 //! What is asked: the facts of one request, without any type of an HTTP library.
 
 /// The facts of one request that a decision rests on, borrowed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Visit<'a> {
     /// What the request asks for.
     pub method: Method,

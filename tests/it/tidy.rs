@@ -1,7 +1,10 @@
 //! What a reviewer would otherwise have to look for at each change: the invariants of ARCHITECTURE.md.
 
+use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use crosslink::link::{Arrived, Decision, Decoration, Destination, HandOff, Land, Step, Undecorated, Visit};
 
 use crate::support::repository;
 
@@ -108,6 +111,25 @@ fn only_the_commands_print() {
 fn an_identity_is_revealed_only_to_its_owner() {
     let but = ["src/link/identity.rs", "src/cli/explain.rs", "src/cli/demo.rs", "src/link/token.rs"];
     none_has("src", &["reveal()"], &but, "an identity reaches no log; `explain` and `demo` show it to who asked");
+}
+
+#[test]
+fn what_holds_an_identity_a_cookie_or_a_url_has_no_debug() {
+    /// For a type with `Debug` there are two, so the compiler can't tell which `_` stands for, and refuses this file.
+    trait Unshown<Which> {}
+    impl<T> Unshown<()> for T {}
+    impl<T: Debug> Unshown<((), ())> for T {}
+    fn is_unshown<T: Unshown<Which>, Which>() {}
+
+    is_unshown::<Visit<'_>, _>();
+    is_unshown::<Step<'_>, _>();
+    is_unshown::<Decision<'_>, _>();
+    is_unshown::<HandOff<'_>, _>();
+    is_unshown::<Land<'_>, _>();
+    is_unshown::<Destination, _>();
+    is_unshown::<Decoration<'_>, _>();
+    is_unshown::<Undecorated<'_>, _>();
+    is_unshown::<Arrived<'_>, _>();
 }
 
 #[test]
