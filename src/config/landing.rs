@@ -41,12 +41,13 @@ pub(super) fn landing(
     let same_site = own.same_site.as_ref().or(defaults.same_site.as_ref());
     let accept = own.accept.as_ref().or(defaults.accept.as_ref());
     let by_default = if keys.is_empty() { Seal::Plain } else { Seal::Sealed };
-    let anonymous_cookie = own.anonymous_cookie.as_ref().or(defaults.anonymous_cookie.as_ref());
+    let anonymous = own.anonymous_cookie.as_ref().or(defaults.anonymous_cookie.as_ref());
+    let cookie = cookie(own.cookie.as_ref().or(defaults.cookie.as_ref()), faults);
     let existing_text = own.existing.as_ref().or(defaults.existing.as_ref());
     let landing = Landing {
         accept: seal(accept, by_default, keys, faults),
-        anonymous_cookie: anonymous_cookie.map(|text| cookie_name::check(text, faults)),
-        cookie: cookie(own.cookie.as_ref().or(defaults.cookie.as_ref()), faults),
+        anonymous_cookie: anonymous.map(|text| anonymous_cookie(text, &cookie, faults)),
+        cookie,
         domain: domain(own.domain.as_ref().or(defaults.domain.as_ref()), destinations, faults),
         max_age: max_age(own.max_age.as_ref().or(defaults.max_age.as_ref()), faults),
         same_site: word(same_site, SameSite::Lax, &same_sites, faults),
@@ -80,6 +81,17 @@ fn cookie(text: Option<&Text>, faults: &mut Faults) -> String {
             "write `cookie: km_ni`, or leave the key out",
         );
         return text.value.clone();
+    }
+    cookie_name::check(text, faults)
+}
+
+fn anonymous_cookie(text: &Text, cookie: &str, faults: &mut Faults) -> String {
+    if text.value == cookie {
+        faults.add(
+            text,
+            format!("`{cookie}` is the `cookie` of this landing already"),
+            "leave `anonymous_cookie` out, or name another one",
+        );
     }
     cookie_name::check(text, faults)
 }

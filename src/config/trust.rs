@@ -32,7 +32,16 @@ pub(super) fn keys(raw: Option<&Spanned<Vec<Spanned<RawKey>>>>, faults: &mut Fau
         ids.push(id);
         let Some((source, paserk)) = secret(&key.id, "a key", [&key.file, &key.env], faults) else { continue };
         match Key::parse(id, paserk.trim()) {
-            Ok(key) => keys.push(key),
+            Ok(key) => {
+                if let Some(other) = keys.iter().find(|other: &&Key| other.has_secret_of(&key)) {
+                    faults.add(
+                        source,
+                        format!("this is the key `{}` under another id", other.id()),
+                        "whoever has the one has the other; `crosslink keygen` makes a new one",
+                    );
+                }
+                keys.push(key);
+            }
             // What stands there is perhaps a key with one letter wrong: it is not shown.
             Err(_) => faults.add(
                 source,

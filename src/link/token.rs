@@ -97,6 +97,18 @@ impl Key {
         Ok(Self { id: id.to_owned(), secret })
     }
 
+    /// The id that tokens name it by.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether the other key is this one under perhaps another id. It takes as long for every answer.
+    #[must_use]
+    pub fn has_secret_of(&self, other: &Self) -> bool {
+        self.secret == other.secret
+    }
+
     /// Makes a new key from the system's randomness, in PASERK form.
     ///
     /// # Errors
@@ -345,6 +357,7 @@ mod tests {
         }
         let key = Key::parse("2026-11", PASERK).unwrap();
         assert_eq!(format!("{key:?}"), "Key(2026-11)");
-        assert!(Key::parse("new", &Key::generate().unwrap()).is_ok());
+        let new = Key::parse("new", &Key::generate().unwrap()).unwrap();
+        assert!(key.has_secret_of(&Key::parse("2027-01", PASERK).unwrap()) && !key.has_secret_of(&new));
     }
 }
