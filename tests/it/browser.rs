@@ -1,13 +1,12 @@
 //! What a visitor's own browser makes of it: a real Chromium in the sites of `crosslink demo`.
 
-use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::support::{Program, crosslink, eventually, needs};
-use crate::webdriver::{Browser, announced};
+use crate::support::{Service, crosslink, eventually, needs};
+use crate::webdriver::Browser;
 
 #[test]
 fn every_link_takes_the_visitor_along_and_leaves_no_trace_in_the_address() {
@@ -167,15 +166,15 @@ struct Demo {
     /// The address that it tells to open: the shop's page.
     printed: String,
     checkout: String,
-    _program: Program,
+    _service: Service,
 }
 
 impl Demo {
     fn start() -> Self {
-        let mut program = Program::spawn(crosslink().args(["demo", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()));
-        let printed = announced(&mut program, "http://www.yoursite.localhost:");
+        let service = Service::start(crosslink().args(["demo", "--listen", "127.0.0.1:0"]));
+        let printed = service.announced("http://www.yoursite.localhost:");
         let checkout = printed.trim_end_matches('/').replace("www.yoursite", "checkout");
-        Self { printed, checkout, _program: program }
+        Self { printed, checkout, _service: service }
     }
 
     fn at_checkout(&self, path: &str) -> String {

@@ -9,7 +9,6 @@ use crosslink::http::handler::Handler;
 use crosslink::http::request_log::RequestLog;
 use crosslink::http::server::{self, Answer};
 use crosslink::replay::UsedTokens;
-use crosslink::sink::Sink;
 use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
@@ -162,8 +161,8 @@ fn visit(path: &str, test: impl FnOnce(&Site, &Browser)) {
             links: {{ checkout: /cart }}, landing: {{}} }}] }}"
     ));
     let (shop, cart) = (format!("http://{origin}/"), format!("http://{checkout}/cart"));
-    let site = Arc::new(Site { address, shop, cart, seen: Mutex::default(), log: Memory::default() });
-    let sink = Sink::spawn(site.log.clone()).unwrap();
+    let site = Arc::new(Site { address, shop, cart, seen: Mutex::default(), log: Memory::kept() });
+    let sink = site.log.sink();
     let log = RequestLog::new(sink.clone(), config.log);
     let crosslink = Handler::new(Arc::new(config.linker), Arc::new(UsedTokens::new(config.replay)), log);
     let pages = Pages { crosslink, site: Arc::clone(&site) };

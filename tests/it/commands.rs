@@ -1,11 +1,10 @@
 //! The commands: exit code, stdout and stderr of each, as they stand in `tests/it/snapshots`.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use insta::assert_snapshot;
 
-use crate::support::{Program, crosslink, repository};
+use crate::support::{Service, crosslink, repository};
 
 /// Everything that a command says, with what it was asked in front.
 fn said(arguments: &[&str]) -> String {
@@ -86,13 +85,10 @@ fn the_environment_names_the_configuration() {
 fn an_address_that_is_taken_exits_with_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = crosslink()
-        .current_dir(repository(""))
-        .args(["serve", "--config", "config/minimal.yaml", "--listen", &address])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
+    let arguments = ["serve", "--config", "config/minimal.yaml", "--listen", &address];
+    let mut service = Service::start(crosslink().current_dir(repository("")).args(arguments));
+    assert_eq!(service.exit(), Some(1));
+    let said = std::fs::read_to_string(&service.stderr).unwrap();
     assert!(said.contains(&format!("crosslink: cannot listen on {address}: ")) && said.contains("hint:"), "{said}");
 }
 
@@ -137,10 +133,9 @@ fn explain_tells_each_step() {
 fn the_demo_takes_a_free_port_if_its_own_is_taken() {
     // Whether or not this socket gets the port, it is taken then.
     let _taken = std::net::TcpListener::bind("127.0.0.1:8080");
-    let mut demo = Program::spawn(crosslink().arg("demo").stdout(Stdio::piped()));
-    let lines = BufReader::new(demo.child.stdout.take().unwrap()).lines();
-    let address = lines.map(Result::unwrap).find(|line| line.contains("http://www.yoursite.localhost:")).unwrap();
+    let mut demo = Service::start(crosslink().arg("demo"));
+    let address = demo.announced("http://www.yoursite.localhost:");
     assert!(!address.contains(":8080"), "{address}");
-    demo.signal("TERM");
-    assert_eq!(demo.child.wait().unwrap().code(), Some(0));
+    demo.program.signal("TERM");
+    assert_eq!(demo.exit(), Some(0));
 }

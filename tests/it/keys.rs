@@ -1,9 +1,6 @@
 //! Each key of the configuration does what it says; what no other test shows.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
-
-use crate::support::{App, Client, Program, crosslink};
+use crate::support::{App, Client, Service, crosslink};
 
 const PAIR: &str = "pairs: [{ origin: www.yoursite.com, destination: ok.example, links: { checkout: / } }]";
 const HOST: &str = "www.yoursite.com";
@@ -62,16 +59,9 @@ pairs:
 
 #[test]
 fn every_listed_address_is_listened_on() {
-    let config = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(config.path(), format!("listen: [\"127.0.0.1:0\", \"[::1]:0\"]\n{PAIR}")).unwrap();
-    let mut command = crosslink();
-    command.args(["serve", "--config"]).arg(config.path()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut program = Program::spawn(&mut command);
-    let events = BufReader::new(program.child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let events = events.map(|event| serde_json::from_str::<serde_json::Value>(&event).unwrap());
-    let listening: Vec<_> = events.filter(|event| event["message"] == "listening").take(2).collect();
-    for event in listening {
-        let address = event["address"].as_str().unwrap().parse().unwrap();
+    let config = format!("listen: [\"127.0.0.1:0\", \"[::1]:0\"]\n{PAIR}");
+    let mut service = Service::serve(crosslink(), &config, None);
+    for address in service.listening(2) {
         let ask = b"GET /go/checkout HTTP/1.1\r\nHost: www.yoursite.com\r\n\r\n";
         assert_eq!(Client::connect(address).send(ask).reply().unwrap().status, 302);
     }

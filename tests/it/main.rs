@@ -20,6 +20,7 @@ mod keys;
 mod landing;
 mod lifecycle;
 mod limits;
+mod logs;
 mod nginx;
 mod properties;
 mod readme;

@@ -1,11 +1,12 @@
 //! What the tests stand on: a real server on a free port, a client that sends any bytes, and programs that end with
 //! the test that started them.
 
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, PipeWriter, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use crosslink::http::request_log::RequestLog;
 use crosslink::http::server;
 use crosslink::replay::UsedTokens;
 use crosslink::sink::Sink;
+use serde_json::Value;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -65,8 +68,8 @@ impl App {
     pub fn with(text: &str) -> Self {
         let config = parse(text);
         let limits = config.limits;
-        let log = Memory::default();
-        let sink = Sink::spawn(log.clone()).unwrap();
+        let log = Memory::kept();
+        let sink = log.sink();
         let log_lines = RequestLog::new(sink.clone(), config.log);
         let stop = CancellationToken::new();
         let token = stop.clone();
@@ -127,21 +130,40 @@ impl Drop for App {
     }
 }
 
-/// An output that a test can read.
-#[derive(Clone, Default)]
-pub struct Memory(Arc<Mutex<Vec<u8>>>);
+/// A log that a test can read, and that is kept.
+#[derive(Clone)]
+pub struct Memory(Arc<Mutex<Kept>>);
+
+struct Kept {
+    bytes: Vec<u8>,
+    file: NamedTempFile,
+}
 
 impl Memory {
+    pub fn kept() -> Self {
+        Self(Arc::new(Mutex::new(Kept { bytes: Vec::new(), file: log_file("app") })))
+    }
+
+    /// What a crosslink in this process logs into.
+    pub fn sink(&self) -> Sink {
+        Sink::spawn(self.clone()).unwrap()
+    }
+
     /// All that was written so far.
     pub fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8(bytes.clone()).unwrap()
+        String::from_utf8(self.lock().bytes.clone()).unwrap()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Write for Memory {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        let mut kept = self.lock();
+        kept.bytes.extend_from_slice(bytes);
+        kept.file.write_all(bytes)?;
         Ok(bytes.len())
     }
 
@@ -311,6 +333,80 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A `crosslink serve` or `crosslink demo` that runs. All that it says goes into files, which are kept with the other logs
+/// of the run; therefore no test starts one by other means.
+pub struct Service {
+    pub program: Program,
+    pub stdout: NamedTempFile,
+    pub stderr: NamedTempFile,
+    _config: Option<TempDir>,
+}
+
+impl Service {
+    /// Starts `crosslink serve` with a configuration; `command` is [`crosslink`] or runs it. A pipe takes the place of the
+    /// file for stdout.
+    pub fn serve(mut command: Command, config: &str, stdout: Option<PipeWriter>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("crosslink.yaml"), config).unwrap();
+        // The path is logged: this one has no random letters, in which a search could find what it looks for.
+        command.current_dir(&folder).args(["serve", "--config", "crosslink.yaml"]);
+        Self { _config: Some(folder), ..Self::spawn(&mut command, stdout) }
+    }
+
+    /// Starts a command that serves.
+    pub fn start(command: &mut Command) -> Self {
+        Self::spawn(command, None)
+    }
+
+    fn spawn(command: &mut Command, pipe: Option<PipeWriter>) -> Self {
+        let [stdout, stderr] = ["stdout", "stderr"].map(log_file);
+        command.stdout(pipe.map_or_else(|| stdout.reopen().unwrap().into(), Stdio::from));
+        let program = Program::spawn(command.stderr(stderr.reopen().unwrap()));
+        Self { program, stdout, stderr, _config: None }
+    }
+
+    /// Waits until it listens on so many addresses, and gives them.
+    pub fn listening(&mut self, count: usize) -> Vec<SocketAddr> {
+        eventually("its start", || {
+            let log = fs::read_to_string(&self.stderr).unwrap();
+            assert!(self.program.child.try_wait().unwrap().is_none(), "it ended before it listened: {log}");
+            let events = whole_lines(&log).map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let listening = events.filter(|event| event["message"] == "listening");
+            let addresses: Vec<_> =
+                listening.map(|event| event["address"].as_str().unwrap().parse().unwrap()).collect();
+            (addresses.len() == count).then_some(addresses)
+        })
+    }
+
+    /// Waits for the line of its stdout that holds `mark`.
+    pub fn announced(&self, mark: &str) -> String {
+        eventually(mark, || {
+            let said = fs::read_to_string(&self.stdout).unwrap();
+            whole_lines(&said).find(|line| line.contains(mark)).map(|line| line.trim().to_owned())
+        })
+    }
+
+    /// Waits until it ends by itself, and gives its exit code.
+    pub fn exit(&mut self) -> Option<i32> {
+        eventually("its end", || self.program.child.try_wait().unwrap()).code()
+    }
+}
+
+/// The lines of a file that somebody still writes to, without one that has only begun.
+fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
+}
+
+/// A file for all that one source logs, with the name of the test in its own. It stays in the folder that
+/// `CROSSLINK_TEST_LOGS` names, where the logs of a whole run are searched, or else goes with the test.
+pub fn log_file(source: &str) -> NamedTempFile {
+    let folder = std::env::var_os("CROSSLINK_TEST_LOGS");
+    let mut file = tempfile::Builder::new();
+    let name = format!("{source} {} ", thread::current().name().unwrap_or("a test"));
+    file.prefix(&name).suffix(".log").disable_cleanup(folder.is_some());
+    file.tempfile_in(folder.map_or_else(std::env::temp_dir, PathBuf::from)).unwrap()
 }
 
 /// `crosslink` itself, as it was built for this test run.

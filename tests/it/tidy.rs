@@ -108,6 +108,17 @@ fn only_the_commands_print() {
 }
 
 #[test]
+fn whatever_logs_in_a_test_is_searched() {
+    let but = ["support", "nginx", "redis", "webdriver", "interop", "tidy"].map(|name| format!("tests/it/{name}.rs"));
+    none_has(
+        "tests/it",
+        &["Program::spawn(", "Sink::spawn(", ".spawn()"],
+        &but.each_ref().map(String::as_str),
+        "`Service` and `Memory` keep what is logged; another program's logs belong into a `log_file`",
+    );
+}
+
+#[test]
 fn an_identity_is_revealed_only_to_its_owner() {
     let but = ["src/link/identity.rs", "src/cli/explain.rs", "src/cli/demo.rs", "src/link/token.rs"];
     none_has("src", &["reveal()"], &but, "an identity reaches no log; `explain` and `demo` show it to who asked");

@@ -188,7 +188,7 @@ impl Drop for Browser {
 }
 
 /// What a program says in the line that holds `mark`. It is read on until it ends, so that it never waits to be heard.
-pub fn announced(program: &mut Program, mark: &str) -> String {
+fn announced(program: &mut Program, mark: &str) -> String {
     let lines = BufReader::new(program.child.stdout.take().expect("a pipe")).lines();
     let (say, said) = mpsc::channel();
     thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(say.send(line))));
