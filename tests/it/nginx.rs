@@ -88,6 +88,17 @@ fn what_names_no_identity_reaches_the_checkout_as_it_came() {
 }
 
 #[test]
+fn what_a_path_tells_of_an_identity_is_not_logged() {
+    behind_nginx(|nginx, _| {
+        let unknown = "404 unknown_link: This site has no link of that name.";
+        for path in ["/go/checkout%3Fkmi=bob%40bob.com", "/go/checkout&kmi=bob", "/go/bob%40bob.com", "/go/bob@bob.com"]
+        {
+            nginx.expect(SHOP, path, BOB, unknown, None);
+        }
+    });
+}
+
+#[test]
 fn a_visitor_arrives_with_a_cookie_and_a_clean_url() {
     behind_nginx(|nginx, _| {
         let jar = &nginx.folder.path().join("jar").display().to_string();
