@@ -13,6 +13,7 @@ mod raw;
 mod server;
 mod shape;
 mod trust;
+mod warnings;
 
 use std::io;
 use std::net::SocketAddr;
@@ -87,6 +88,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
     let replay = trust::replay(&raw, &mut faults);
     let pairs =
         pairs::pairs(&raw.pairs, raw.defaults.as_ref().unwrap_or(&raw::RawDefaults::default()), &keys, &mut faults);
+    warnings::warn(&raw, &pairs, &mut faults);
     let warnings = faults.finish()?;
     Ok(Config { listen, limits, log, replay, linker: Linker::new(route, keys, pairs), warnings })
 }

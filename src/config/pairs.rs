@@ -9,7 +9,7 @@ use super::landing::{Of, landing};
 use super::raw::{RawDefaults, RawIdentity, RawLanding, RawPair, Text, texts};
 use super::trust::{consent, seal, truth};
 use super::{agreement, cookie_name, links};
-use crate::link::{BadEntry, BadParameter, DomainPair, Entry, Keys, Origin, Parameter, Scheme, Seal};
+use crate::link::{BadEntry, BadParameter, DomainPair, Entry, Keys, Landing, Origin, Parameter, Scheme, Seal};
 
 /// Checks every pair, and all of them together.
 pub(super) fn pairs(
@@ -54,22 +54,11 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, faults: &mut Faults)
     let landing_defaults = defaults.landing.as_ref().unwrap_or(&no_landing);
     let of = Of { destinations: &destinations, parameter: &parameter, keys };
     let landing = landing(raw.landing.as_ref(), landing_defaults, &of, faults);
-    let sealed_by_default = landing.is_some() && !keys.is_empty();
-    let hand_off = if sealed_by_default { Seal::Sealed } else { Seal::Plain };
-    let hand_off = seal(raw.hand_off.as_ref(), hand_off, keys, faults);
-    if hand_off == Seal::Plain && landing.as_ref().is_some_and(|landing| landing.accept == Seal::Sealed) {
-        let at = raw.hand_off.as_ref().map_or_else(|| Place::from(&raw.origin), Place::from);
-        faults.warn(
-            at,
-            "identities leave in plain text here, but this landing believes only sealed ones",
-            "leave out `hand_off: plain`, or write `landing: { accept: plain }`",
-        );
-    }
     let pair = DomainPair {
         name: name(raw),
         links: raw.links.as_ref().map(|raw| links::links(raw, &destinations, faults)).unwrap_or_default(),
         cookies: cookies(raw.identity.as_ref().or(defaults.identity.as_ref()), faults),
-        hand_off,
+        hand_off: hand_off(raw, landing.as_ref(), keys, faults),
         bind_user_agent: truth(raw.bind_user_agent.as_ref(), faults),
         consent: consent(raw.consent.as_ref(), faults),
         landing,
@@ -78,6 +67,28 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, faults: &mut Faults)
         destinations,
     };
     (pair, places)
+}
+
+/// How identities leave: sealed by default if there is a key, and crosslink answers on both sides.
+fn hand_off(raw: &RawPair, landing: Option<&Landing>, keys: &Keys, faults: &mut Faults) -> Seal {
+    let by_default = if landing.is_some() && !keys.is_empty() { Seal::Sealed } else { Seal::Plain };
+    let hand_off = seal(raw.hand_off.as_ref(), by_default, keys, faults);
+    let at = raw.hand_off.as_ref().map_or_else(|| Place::from(&raw.origin), Place::from);
+    if hand_off == Seal::Plain && landing.is_some_and(|landing| landing.accept == Seal::Sealed) {
+        faults.warn(
+            at,
+            "identities leave in plain text here, but this landing believes only sealed ones",
+            "leave out `hand_off: plain`, or write `landing: { accept: plain }`",
+        );
+    }
+    if raw.hand_off.is_none() && landing.is_none() && !keys.is_empty() {
+        faults.warn(
+            at,
+            "there are keys, but identities leave in plain text here, because this pair has no `landing`",
+            "write `hand_off: sealed` if a crosslink with such a key answers there, or `hand_off: plain` if none does",
+        );
+    }
+    hand_off
 }
 
 fn name(raw: &RawPair) -> String {

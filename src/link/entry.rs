@@ -19,7 +19,7 @@ pub struct Entry {
 }
 
 /// The two schemes there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// `http`, on port 80 by default.
     Http,
@@ -127,6 +127,12 @@ impl Entry {
     #[must_use]
     pub fn explicit_port(&self) -> Option<u16> {
         (self.port != self.scheme.default_port()).then_some(self.port)
+    }
+
+    /// The path that every URL has which it admits, or has one below; empty for every path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// `scheme://host[:port]` with this entry's scheme and port and the given host.

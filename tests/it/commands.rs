@@ -4,6 +4,7 @@ use std::process::Command;
 
 use insta::assert_snapshot;
 
+use crate::sealed::OLD;
 use crate::support::{Service, crosslink, repository};
 
 /// Everything that a command says, with what it was asked in front.
@@ -59,6 +60,14 @@ fn the_shipped_configurations_pass() {
 #[test]
 fn warnings_do_not_fail_a_check() {
     assert_snapshot!(said(&["check", "--config", "tests/data/warnings.yaml"]));
+}
+
+#[test]
+fn warnings_say_where_a_key_protects_less_than_it_seems() {
+    let arguments = ["check", "--config", "tests/data/warnings_sealed.yaml"];
+    let mut command = crosslink();
+    command.current_dir(repository("")).args(arguments).env("CROSSLINK_TEST_KEY", OLD.1);
+    assert_snapshot!(said_by(&mut command, &arguments));
 }
 
 #[test]

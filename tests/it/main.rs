@@ -30,4 +30,5 @@ mod scale;
 mod sealed;
 mod support;
 mod tidy;
+mod warnings;
 mod webdriver;

@@ -47,7 +47,7 @@ pairs:
 }
 
 /// Gives a configuration its keys, each in a file that lives as long as `start` takes.
-fn with_keys<T>(keys: &[Key], text: &str, start: impl FnOnce(&str) -> T) -> T {
+pub fn with_keys<T>(keys: &[Key], text: &str, start: impl FnOnce(&str) -> T) -> T {
     let folder = tempfile::tempdir().unwrap();
     let keys = keys.iter().enumerate().map(|(number, (id, paserk))| {
         let file = folder.path().join(number.to_string());

@@ -1,0 +1,140 @@
+//! What works, but was perhaps not meant so: what `check` warns of in a file with a key, and what it leaves alone.
+
+use crosslink::config::Place;
+
+use crate::sealed::{OLD, with_keys};
+use crate::support::parse;
+
+/// What these files are warned of on the way, and `tests/data/warnings.yaml` is for.
+const ASIDE: [&str; 3] = ["this landing accepts a plain", "everybody on this machine", "the identity travels"];
+
+/// What each other warning points at and says.
+fn warnings(text: &str) -> Vec<String> {
+    let pointed_at = |Place { line, column, length }| -> String {
+        text.lines().nth(line - 1).unwrap().chars().skip(column - 1).take(length).collect()
+    };
+    let warnings = parse(text).warnings.into_iter();
+    let others = warnings.filter(|warning| !ASIDE.iter().any(|aside| warning.problem.starts_with(aside)));
+    others.map(|warning| format!("{}: {}", pointed_at(warning.at), warning.problem)).collect()
+}
+
+/// Demands one warning for each of these beginnings, in their order, and no other.
+#[track_caller]
+fn assert_warned(text: &str, expected: &[&str]) {
+    let found = with_keys(&[OLD], text, warnings);
+    let as_expected = found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected));
+    assert!(as_expected && found.len() == expected.len(), "{text}\nexpected {expected:#?}\nfound {found:#?}");
+}
+
+#[test]
+fn tokens_are_not_remembered_where_only_they_are_believed() {
+    for (replay, accept, expected) in [
+        ("off", "sealed", &["off: used tokens are not remembered: whoever has one lands with it again"][..]),
+        ("off", "plain", &[]),
+        ("memory", "sealed", &[]),
+    ] {
+        let pair = format!("{{ origin: www.yoursite.com, destination: ok.example, landing: {{ accept: {accept} }} }}");
+        assert_warned(&format!("replay: {replay}\npairs: [{pair}]"), expected);
+    }
+}
+
+#[test]
+fn a_hand_off_is_plain_beside_keys_and_nobody_said_so() {
+    let plain = "www.yoursite.com: there are keys, but identities leave in plain text here";
+    for (more, expected) in
+        [("", &[plain][..]), (", hand_off: plain", &[]), (", hand_off: sealed", &[]), (", landing: {}", &[])]
+    {
+        assert_warned(&format!("pairs: [{{ origin: www.yoursite.com, destination: ok.example{more} }}]"), expected);
+    }
+    let two = "
+pairs:
+  - { origin: www.yoursite.com, destination: ok.example }
+  - { origin: www.yourshop.example, destination: ok.example }
+";
+    assert_warned(two, &[plain, "www.yourshop.example: there are keys"]);
+    assert_eq!(warnings(two).len(), 0, "without keys nothing can be sealed");
+}
+
+#[test]
+fn a_plain_identity_sets_the_cookie_of_a_sealed_landing() {
+    let shared = ["plain: here a plain `kmi` sets the cookie `km_ni` for all of shop.example, also for `sealed`, "];
+    for (sealed, destination, plain, is_shared) in [
+        ("{}", "help.shop.example", "{ accept: plain }", true),
+        ("{}", "'*.help.shop.example'", "{ accept: plain }", true),
+        ("{}", "help.shop.example:8443", "{ accept: plain, domain: .shop.example }", true),
+        ("{ domain: host }", "help.shop.example", "{ accept: plain }", true),
+        ("{}", "help.shop.example", "{ accept: plain, domain: host }", false),
+        ("{}", "help.shop.example", "{ accept: plain, domain: .help.shop.example }", false),
+        ("{}", "help.shop.example", "{ accept: plain, cookie: other }", false),
+        ("{}", "help.other.example", "{ accept: plain }", false),
+        ("{}", "help.shop.example", "{}", false),
+        ("{ accept: plain }", "help.shop.example", "{ accept: plain }", false),
+    ] {
+        let text = format!(
+            "
+pairs:
+  - {{ name: plain, origin: www.yoursite.com, destination: {destination}, landing: {plain} }}
+  - {{ name: sealed, origin: www.yoursite.com, destination: pay.shop.example, landing: {sealed} }}
+"
+        );
+        assert_warned(&text, if is_shared { &shared } else { &[] });
+    }
+}
+
+#[test]
+fn only_the_first_of_two_pairs_is_ever_asked() {
+    let counts = |at: &str, entry: &str, setting: &str| {
+        format!("{at}: `first` comes before this pair: from a.example to https://{entry} its `{setting}` counts")
+    };
+    let idle = |at: &str, setting: &str| counts(at, "ok.example", setting);
+    for (first, second, expected) in [
+        ("ok.example", "ok.example, hand_off: plain", vec![idle("plain", "hand_off")]),
+        ("ok.example", "ok.example, bind_user_agent: true", vec![idle("true", "bind_user_agent")]),
+        ("ok.example", "ok.example, consent: { gpc: ignore }", vec![idle("ignore", "consent.gpc")]),
+        (
+            "ok.example",
+            "ok.example, consent: { require_cookie: { name: agreed, contains: yes } }",
+            vec![idle("agreed", "consent.require_cookie")],
+        ),
+        ("ok.example", "ok.example, parameter: who", vec![idle("who", "parameter")]),
+        ("ok.example", "ok.example, identity: { cookies: [who] }", vec![idle("[", "identity.cookies")]),
+        ("ok.example, consent: { gpc: ignore }", "ok.example", vec![idle("second", "consent.gpc")]),
+        ("'*.ok.example'", "'a.b.ok.example', hand_off: plain", vec![counts("plain", "a.b.ok.example", "hand_off")]),
+        ("'*.ok.example'", "'*.b.ok.example', hand_off: plain", vec![counts("plain", "*.b.ok.example", "hand_off")]),
+        ("ok.example", "https://ok.example/a, hand_off: plain", vec![counts("plain", "ok.example/a", "hand_off")]),
+        ("ok.example/a", "ok.example/a/b, hand_off: plain", vec![counts("plain", "ok.example/a/b", "hand_off")]),
+        // What the first pair leaves over is the second one's.
+        ("ok.example/a", "ok.example, hand_off: plain", vec![]),
+        ("ok.example/a", "ok.example/ab, hand_off: plain", vec![]),
+        ("'*.ok.example'", "ok.example, hand_off: plain", vec![]),
+        ("a.ok.example", "'*.ok.example', hand_off: plain", vec![]),
+        ("ok.example:8443", "ok.example, hand_off: plain", vec![]),
+        ("http://ok.example", "ok.example, hand_off: plain", vec![]),
+        ("'*.amazonaws.com'", "bucket.s3.amazonaws.com, hand_off: plain", vec![]),
+        ("ok.example", "ok.example", vec![]),
+    ] {
+        let text = format!(
+            "
+pairs:
+  - {{ name: first, origin: a.example, hand_off: sealed, destination: {first} }}
+  - {{ name: second, origin: [b.example, a.example], destination: {second} }}
+"
+        );
+        let text = if second.contains("hand_off") {
+            text
+        } else {
+            text.replace("name: second", "name: second, hand_off: sealed")
+        };
+        assert_warned(&text, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn pairs_of_other_origins_are_asked_for_themselves() {
+    let text = "
+pairs:
+  - { name: first, origin: a.example, destination: ok.example, hand_off: sealed }
+  - { name: second, origin: [b.example, 'a.example:8443'], destination: ok.example, hand_off: plain }
+";
+    assert_warned(text, &[]);
+}
