@@ -42,7 +42,8 @@ pub(super) fn landing(
     let accept = own.accept.as_ref().or(defaults.accept.as_ref());
     let by_default = if keys.is_empty() { Seal::Plain } else { Seal::Sealed };
     let anonymous = own.anonymous_cookie.as_ref().or(defaults.anonymous_cookie.as_ref());
-    let cookie = cookie(own.cookie.as_ref().or(defaults.cookie.as_ref()), faults);
+    let named = own.cookie.as_ref().or(defaults.cookie.as_ref());
+    let cookie = cookie(named, faults);
     let existing_text = own.existing.as_ref().or(defaults.existing.as_ref());
     let landing = Landing {
         accept: seal(accept, by_default, keys, faults),
@@ -61,7 +62,9 @@ pub(super) fn landing(
             "make the destination https, or write `same_site: lax`",
         );
     }
-    check_prefix(&landing, own.cookie.as_ref().or(defaults.cookie.as_ref()), has_http, faults);
+    for name in [named, anonymous].into_iter().flatten() {
+        check_prefix(&landing, name, has_http, faults);
+    }
     if landing.accept == Seal::Plain {
         faults.warn(
             at,
@@ -97,8 +100,7 @@ fn anonymous_cookie(text: &Text, cookie: &str, faults: &mut Faults) -> String {
 }
 
 /// Browsers drop a cookie whose name promises what its attributes don't keep (RFC 6265bis, 4.1.3).
-fn check_prefix(landing: &Landing, text: Option<&Text>, has_http: bool, faults: &mut Faults) {
-    let Some(text) = text else { return };
+fn check_prefix(landing: &Landing, text: &Text, has_http: bool, faults: &mut Faults) {
     let begins = |prefix: &str| text.value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     if begins("__Host-") && (has_http || landing.domain != CookieDomain::Host) {
         faults.add(
