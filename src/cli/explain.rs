@@ -1,6 +1,7 @@
 //! `crosslink explain`: what would happen to this link, and why?
 //!
-//! It makes the request that a browser would send and takes it the server's own way, so it can't say anything else.
+//! It makes the request that a browser would send and takes it the server's own way, so it can't say anything
+//! else. Only whether a token was used before it does not know.
 
 use std::fmt::{Display, Write};
 
@@ -111,9 +112,12 @@ impl Explanation {
                     format!("redirected without an identity ({}): {}", why.as_str(), no_identity(*why)),
                 );
             }
-            Decision::Land(Land { outcome, class, .. }) => {
+            Decision::Land(Land { outcome, class, first_use, .. }) => {
                 if let Some(class) = class {
                     self.line("class", class.as_str());
+                }
+                if first_use.is_some() {
+                    self.line("token", "must not have been used before; only the server knows that");
                 }
                 self.line("answer", format!("the clean URL; {} ({})", landed(*outcome), outcome.as_str()));
             }

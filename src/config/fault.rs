@@ -155,16 +155,19 @@ fn without_keys(line: &str) -> String {
     shown
 }
 
-/// Hides what stands between `:` and `@` in the authority of a URL.
+/// Hides what stands between `:` and `@` in the authority of a URL, or behind `pass=` in its query.
 fn without_passwords(line: &str) -> String {
     let mut parts = line.split("://");
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         shown.push_str("://");
         let end = part.find(|c: char| c.is_whitespace() || "\"'`".contains(c)).unwrap_or(part.len());
-        let at = part.get(..end).and_then(|url| url.rfind('@')).unwrap_or(0);
+        let url = part.get(..end).unwrap_or_default();
+        let at = url.rfind('@').unwrap_or(0);
         let colon = part.get(..at).and_then(|user| user.find(':')).map_or(at, |colon| colon + 1);
-        let hidden = |(byte, c)| if (colon..at).contains(&byte) { '*' } else { c };
+        // Redis clients take a password from there too.
+        let pass = url.find("pass=").map_or(end, |pass| pass + "pass=".len());
+        let hidden = |(byte, c)| if (colon..at).contains(&byte) || (pass..end).contains(&byte) { '*' } else { c };
         shown.extend(part.char_indices().map(hidden));
     }
     shown

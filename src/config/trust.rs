@@ -61,12 +61,20 @@ fn secret<'a>(
     faults: &mut Faults,
 ) -> Option<(&'a Text, String)> {
     match (file, env) {
+        (Some(_), Some(env)) => {
+            faults.add(env, format!("{what} comes from a `file` or from `env`, not from both"), "keep one of them");
+            None
+        }
         (Some(file), None) => {
             let read = read_secret(&file.value);
             if let Err(error) = &read {
                 faults.add(file, format!("the file can't be read: {error}"), "check its path and who may read it");
             }
             let (text, mode) = read.ok()?;
+            if text.trim().is_empty() || text.len() as u64 > LONGEST_SECRET {
+                faults.add(file, "this file holds no secret", "it must hold one line of at most 1024 bytes");
+                return None;
+            }
             if mode & 0o006 != 0 {
                 let problem = "everybody on this machine can read or change this file";
                 faults.warn(file, problem, "take that away: chmod o-rw");
@@ -80,7 +88,7 @@ fn secret<'a>(
             }
             Some((env, value?))
         }
-        _ => {
+        (None, None) => {
             faults.add(at, format!("{what} needs either `file` or `env`"), "write `file: PATH` or `env: NAME`");
             None
         }
@@ -94,7 +102,7 @@ fn read_secret(path: &str) -> io::Result<(String, u32)> {
         return Err(io::Error::other("it is no plain file"));
     }
     let mut text = String::new();
-    std::fs::File::open(path)?.take(LONGEST_SECRET).read_to_string(&mut text)?;
+    std::fs::File::open(path)?.take(LONGEST_SECRET + 1).read_to_string(&mut text)?;
     Ok((text, metadata.permissions().mode()))
 }
 
@@ -136,12 +144,26 @@ fn shared(server: &Text, password: Option<&Spanned<RawSecret>>, faults: &mut Fau
         faults.add(server, "this is no address of a Valkey or Redis", hint);
         return None;
     };
+    if url.query().is_some() || info.redis_settings().db() < 0 {
+        let hint = "write `redis://HOST:PORT/DATABASE`; a password has a key of its own, `replay_password`";
+        faults.add(server, "there is more in this address than a place", hint);
+        return None;
+    }
     if url.password().is_some() {
         let hint = "name its file: `replay_password: { file: /run/secrets/redis }`, or `env`";
         faults.add(server, "a password does not belong into this file", hint);
         return None;
     }
-    let Some(password) = password else { return Some(info) };
+    let Some(password) = password else {
+        if info.redis_settings().username().is_some() {
+            faults.add(
+                server,
+                "a user needs a password",
+                "add `replay_password: { file: PATH }`, or take the user out",
+            );
+        }
+        return Some(info);
+    };
     let RawSecret { file, env } = &password.value;
     let (_, password) = secret(password, "a password", [file, env], faults)?;
     let settings = info.redis_settings().clone().set_password(password.trim());

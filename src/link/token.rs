@@ -51,7 +51,7 @@ pub struct Opened {
     pub forget_at: u64,
 }
 
-/// The authentication tag of a token, shortened to 128 bits: two tokens with the same one never meet.
+/// The last 128 bits of a token's authentication tag: two tokens with the same ones never meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenId(pub u128);
 
@@ -193,7 +193,7 @@ impl Keys {
 impl TokenId {
     /// The last 16 bytes of a token, which are of its authentication tag.
     fn of(message: &[u8]) -> Self {
-        Self(message.iter().rev().take(16).fold(0, |id, byte| (id << 8) | u128::from(*byte)))
+        Self(message.last_chunk().copied().map_or(0, u128::from_be_bytes))
     }
 }
 

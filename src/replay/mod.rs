@@ -18,7 +18,7 @@ use shared::Shared;
 pub struct UsedTokens {
     store: Store,
     unproven: Unproven,
-    /// When it was last said that first uses can't be proven, in seconds since 1970.
+    /// When it was last said that first uses can't be proven, in seconds since 1970; 0 for never.
     complained: AtomicU64,
 }
 
@@ -82,6 +82,9 @@ impl UsedTokens {
             self.complained.store(now, Ordering::Relaxed);
             let adopted = self.unproven == Unproven::Accept;
             tracing::warn!(adopted, "whether tokens were used before can't be proven: {why}");
+            if let Store::Shared(shared) = &self.store {
+                shared.look();
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::link::FirstUse;
 /// The way to the shared store.
 #[derive(Debug)]
 pub(super) struct Shared {
+    server: ConnectionInfo,
     /// Or why there can be none, ever.
     connection: Result<ConnectionManager, String>,
 }
@@ -20,13 +21,29 @@ pub(super) struct Shared {
 impl Shared {
     /// Connects in the background: visitors are served before the store is.
     pub(super) fn connect(server: ConnectionInfo) -> Self {
-        let connection = manager(server).map_err(|error| told(&error));
+        let connection = manager(server.clone()).map_err(|error| told(&error));
         if let Ok(connection) = &connection {
             // The first question opens the connection, and waits for as long as that takes.
             let mut connection = connection.clone();
             tokio::spawn(async move { redis::cmd("PING").exec_async(&mut connection).await });
         }
-        Self { connection }
+        let shared = Self { server, connection };
+        shared.look();
+        shared
+    }
+
+    /// Asks the store in the background how it is, and tells the operator. The connection that visitors use never gives
+    /// up, so it can't say what is wrong.
+    pub(super) fn look(&self) {
+        let server = self.server.clone();
+        tokio::spawn(async move {
+            let address = server.addr().to_string();
+            match timeout(PATIENCE, ask(server)).await {
+                Ok(Ok(())) => tracing::info!(address, "the store of used tokens answers"),
+                Ok(Err(error)) => tracing::warn!(address, "the store of used tokens can't be used: {error}"),
+                Err(_) => tracing::warn!(address, "the store of used tokens does not answer within {PATIENCE:?}"),
+            }
+        });
     }
 
     /// Notes a use. The store itself forgets it when the token is over.
@@ -47,22 +64,29 @@ impl Shared {
     }
 }
 
+/// One question over a connection of its own.
+async fn ask(server: ConnectionInfo) -> Result<(), RedisError> {
+    let mut connection = Client::open(with_resp3(server))?.get_multiplexed_async_connection().await?;
+    redis::cmd("PING").exec_async(&mut connection).await
+}
+
+/// With the newer protocol a connection notices its end at once, and not with the next visitor.
+fn with_resp3(server: ConnectionInfo) -> ConnectionInfo {
+    let settings = server.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    server.set_redis_settings(settings)
+}
+
 /// One connection for all, which is made again whenever it ends.
 fn manager(server: ConnectionInfo) -> Result<ConnectionManager, RedisError> {
     // A store whose machine is gone says nothing: without this limit, the system would wait a quarter of an hour.
     let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(PATIENCE);
-    // With the newer protocol the manager notices an end at once, and not with the next visitor.
-    let redis = server.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     let patience = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(PATIENCE))
         .set_number_of_retries(usize::MAX)
         .set_max_delay(LONGEST_PAUSE)
         // Each request has its own deadline.
         .set_response_timeout(None);
-    ConnectionManager::new_lazy_with_config(
-        Client::open(server.set_tcp_settings(tcp).set_redis_settings(redis))?,
-        patience,
-    )
+    ConnectionManager::new_lazy_with_config(Client::open(with_resp3(server).set_tcp_settings(tcp))?, patience)
 }
 
 /// The error's kind and what the system or the server says; never the command, which names a token.
