@@ -14,16 +14,27 @@ pub(super) type Text = Spanned<String>;
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
+    #[serde(default, deserialize_with = "present")]
     pub version: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub listen: Option<Spanned<OneOrMany>>,
+    #[serde(default, deserialize_with = "present")]
     pub route: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub limits: Option<RawLimits>,
+    #[serde(default, deserialize_with = "present")]
     pub log: Option<RawLog>,
+    #[serde(default, deserialize_with = "present")]
     pub keys: Option<Spanned<Vec<Spanned<RawKey>>>>,
+    #[serde(default, deserialize_with = "present")]
     pub replay: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub replay_password: Option<Spanned<RawSecret>>,
+    #[serde(default, deserialize_with = "present")]
     pub replay_entries: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub replay_unavailable: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub defaults: Option<RawDefaults>,
     pub pairs: Spanned<Vec<Spanned<RawPair>>>,
 }
@@ -32,21 +43,27 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKey {
     pub id: Text,
+    #[serde(default, deserialize_with = "present")]
     pub file: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub env: Option<Text>,
 }
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSecret {
+    #[serde(default, deserialize_with = "present")]
     pub file: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub env: Option<Text>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConsent {
+    #[serde(default, deserialize_with = "present")]
     pub require_cookie: Option<RawConsentCookie>,
+    #[serde(default, deserialize_with = "present")]
     pub gpc: Option<Text>,
 }
 
@@ -60,39 +77,56 @@ pub(super) struct RawConsentCookie {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
+    #[serde(default, deserialize_with = "present")]
     pub connections: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub head_timeout: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub idle_timeout: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub head_bytes: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub drain: Option<Text>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLog {
+    #[serde(default, deserialize_with = "present")]
     pub format: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub requests: Option<Text>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDefaults {
+    #[serde(default, deserialize_with = "present")]
     pub parameter: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub identity: Option<RawIdentity>,
+    #[serde(default, deserialize_with = "present")]
     pub landing: Option<RawLanding>,
 }
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPair {
+    #[serde(default, deserialize_with = "present")]
     pub name: Option<Text>,
     pub origin: Spanned<OneOrMany>,
     pub destination: Spanned<OneOrMany>,
+    #[serde(default, deserialize_with = "present")]
     pub links: Option<RawLinks>,
+    #[serde(default, deserialize_with = "present")]
     pub parameter: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub identity: Option<RawIdentity>,
+    #[serde(default, deserialize_with = "present")]
     pub hand_off: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub bind_user_agent: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub consent: Option<RawConsent>,
     /// `landing:` with nothing behind it is `Some(None)`: neither on nor off.
     #[serde(default, deserialize_with = "present")]
@@ -102,21 +136,31 @@ pub(super) struct RawPair {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawIdentity {
+    #[serde(default, deserialize_with = "present")]
     pub cookies: Option<Spanned<Vec<Text>>>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLanding {
+    #[serde(default, deserialize_with = "present")]
     pub accept: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub cookie: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub anonymous_cookie: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub domain: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub max_age: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub same_site: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
     pub existing: Option<Text>,
 }
 
+/// A key with nothing behind it is a mistake and not its default: `keys:` above items that somebody has commented out
+/// would open every landing.
 fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,

@@ -258,4 +258,5 @@ fn the_operator_is_told_once_a_minute_and_without_the_token() {
     let events = std::fs::read_to_string(&service.stderr).unwrap();
     let told: Vec<&str> = events.lines().filter(|event| event.contains("can't be proven")).collect();
     assert_eq!(told.len(), 1, "{told:?}");
+    assert!(events.contains("the store of used tokens can't be used"), "{events}");
 }
