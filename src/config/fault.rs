@@ -134,47 +134,61 @@ fn around(line: &str, at: &Place) -> (String, Range<usize>) {
     (part, start..end)
 }
 
-/// A text with every key and password that somebody wrote into it hidden, each character by a star: a fault may end up
-/// in a log.
+/// A text with everything hidden that looks like a key or a password, each character by a star: a fault may end up in a
+/// log. What is no secret may be hidden too; line and column still say where it is.
 fn without_secrets(text: &str) -> String {
-    without_passwords(&without_keys(text))
+    let spans = key_spans(text).chain(password_spans(text)).collect::<Vec<_>>();
+    let is_hidden = |byte: &usize| spans.iter().any(|span| span.contains(byte));
+    text.char_indices().map(|(byte, c)| if is_hidden(&byte) { '*' } else { c }).collect()
 }
 
-fn without_keys(line: &str) -> String {
-    let mut shown = String::new();
-    let mut rest = line;
-    while let Some((before, behind)) = rest.split_once(KEY_BEGINS) {
-        let end = behind.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').unwrap_or(behind.len());
-        let (key, after) = behind.split_at_checked(end).unwrap_or((behind, ""));
-        shown.push_str(before);
-        shown.push_str(KEY_BEGINS);
-        shown.extend(key.chars().map(|_| '*'));
-        rest = after;
-    }
-    shown.push_str(rest);
-    shown
+/// What stands behind `k4.local.`, and any word as long as a key.
+fn key_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
+    words(text, |c| c.is_ascii_alphanumeric() || c == '-' || c == '_').filter(move |span| {
+        let before = text.get(..span.start).unwrap_or_default();
+        span.len() >= SHORTEST_KEY || before.to_ascii_lowercase().ends_with(KEY_BEGINS)
+    })
 }
 
-/// Hides what stands between `:` and `@` in the authority of a URL, or behind `pass=` in its query.
-fn without_passwords(line: &str) -> String {
-    let mut parts = line.split("://");
-    let mut shown = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        shown.push_str("://");
-        let end = part.find(|c: char| c.is_whitespace() || "\"'`".contains(c)).unwrap_or(part.len());
-        let url = part.get(..end).unwrap_or_default();
-        let at = url.rfind('@').unwrap_or(0);
-        let colon = part.get(..at).and_then(|user| user.find(':')).map_or(at, |colon| colon + 1);
-        // Redis clients take a password from there too.
-        let pass = url.find("pass=").map_or(end, |pass| pass + "pass=".len());
-        let hidden = |(byte, c)| if (colon..at).contains(&byte) || (pass..end).contains(&byte) { '*' } else { c };
-        shown.extend(part.char_indices().map(hidden));
-    }
-    shown
+/// What stands between `:` and `@` of an address, behind `pass=`, and in the line of a password.
+fn password_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let urls = text.match_indices("://").filter_map(|(at, scheme)| {
+        let start = at + scheme.len();
+        let user = text.get(start..)?.split(['/', '?', '#']).next()?;
+        let colon = user.get(..user.rfind('@')?)?.find(':')?;
+        Some(start + colon + 1..start + user.rfind('@')?)
+    });
+    // An address of a store is also written wrongly: without its scheme, with blanks or slashes in the password.
+    let stores = text.match_indices("replay:").filter_map(|(at, key)| {
+        let value = text.get(at + key.len()..)?.trim_start_matches([' ', '"', '\'']);
+        let start = text.len() - value.len();
+        let before = value.rsplit_once('@')?.0;
+        let scheme = before.find("://").map_or(0, |scheme| scheme + "://".len());
+        Some(start + scheme..start + before.len())
+    });
+    let queries = text.match_indices("pass").filter_map(|(at, _)| {
+        let start = at + text.get(at..)?.find('=')? + 1;
+        text.get(at..start)?.chars().all(|c| c.is_ascii_alphabetic() || c == '=').then_some(start..text.len())
+    });
+    let named = text.find("replay_password").into_iter().flat_map(move |at| {
+        words(text, |c| !c.is_whitespace() && !"{}[]:,\"'`".contains(c)).filter(move |span| {
+            let word = text.get(span.clone()).unwrap_or_default();
+            span.start > at && !word.contains('/') && !["file", "env"].contains(&word)
+        })
+    });
+    urls.chain(stores).chain(queries).chain(named)
+}
+
+/// The runs of characters that belong together, in bytes.
+fn words(text: &str, belongs: impl Fn(char) -> bool) -> impl Iterator<Item = Range<usize>> {
+    let start_of = |part: &str| part.as_ptr().addr() - text.as_ptr().addr();
+    text.split(move |c| !belongs(c)).map(move |word| start_of(word)..start_of(word) + word.len())
 }
 
 /// How a key in PASERK form begins.
 const KEY_BEGINS: &str = "k4.local.";
+/// What follows it has 43 characters; no word of a configuration needs 40.
+const SHORTEST_KEY: usize = 40;
 
 /// How many characters of a long line are shown on either side of a mistake.
 const WINDOW: usize = 200;

@@ -117,19 +117,20 @@ pub(super) fn replay(raw: &RawConfig, faults: &mut Faults) -> Replay {
 }
 
 fn store(raw: &RawConfig, entries: usize, faults: &mut Faults) -> Option<TokenStore> {
-    let text = raw.replay.as_ref()?;
-    if text.value.contains("://") {
+    let text = raw.replay.as_ref();
+    if let Some(text) = text.filter(|text| text.value.contains("://")) {
         return shared(text, raw.replay_password.as_ref(), faults).map(TokenStore::Shared);
     }
     if let Some(password) = &raw.replay_password {
         faults.add(password, "there is no store that asks for a password", "write `replay: redis://HOST:PORT`");
     }
+    let text = text?;
     match text.value.as_str() {
         "memory" => Some(TokenStore::Memory { entries }),
         "off" => Some(TokenStore::Off),
-        other => {
+        _ => {
             let hint = "write `memory`, `off`, or the address of a Valkey or Redis: `redis://HOST:PORT`";
-            faults.add(text, format!("`{other}` is no place for used tokens"), hint);
+            faults.add(text, "this is no place for used tokens", hint);
             None
         }
     }
@@ -144,7 +145,7 @@ fn shared(server: &Text, password: Option<&Spanned<RawSecret>>, faults: &mut Fau
         faults.add(server, "this is no address of a Valkey or Redis", hint);
         return None;
     };
-    if url.query().is_some() || info.redis_settings().db() < 0 {
+    if url.query().is_some() || url.fragment().is_some() || info.redis_settings().db() < 0 {
         let hint = "write `redis://HOST:PORT/DATABASE`; a password has a key of its own, `replay_password`";
         faults.add(server, "there is more in this address than a place", hint);
         return None;

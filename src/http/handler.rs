@@ -12,7 +12,7 @@ use hyper::{Method as HttpMethod, Response};
 use super::request_log::RequestLog;
 use super::response;
 use super::server::Answer;
-use crate::link::{Decision, Linker, Method, Visit, is_prefetch};
+use crate::link::{Decision, Linker, Method, Visit, is_opt_out, is_prefetch};
 use crate::replay::UsedTokens;
 
 /// Answers requests by the rules of one [`Linker`].
@@ -77,7 +77,7 @@ pub fn with_visit<T>(head: &Parts, look: impl FnOnce(&Visit<'_>) -> T) -> T {
         cookies: &cookies,
         purpose: first_if("sec-purpose", is_prefetch),
         now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        gpc: first_if("sec-gpc", |value| value.trim_ascii() == b"1"),
+        gpc: first_if("sec-gpc", is_opt_out),
         fetch_mode: once("sec-fetch-mode"),
         fetch_dest: once("sec-fetch-dest"),
         user_agent: fields("user-agent").next(),

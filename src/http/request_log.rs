@@ -1,5 +1,6 @@
 //! One line a request, which never holds an identity, a query, a Location or a cookie.
 
+use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::fmt::{self, Display};
 use std::hash::{BuildHasher, Hasher};
@@ -11,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use hyper::Method;
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::request::Parts;
+use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
 
 use crate::link::{Class, Decision, HostPort, Land, NotCarried, Role};
@@ -165,25 +167,55 @@ fn loggable_host(host: &HeaderValue) -> Option<&str> {
     let host = host.as_bytes();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
     let plain = host.len() <= 255 && host.iter().all(is_plain) && HostPort::parse(host).is_some();
-    std::str::from_utf8(host).ok().filter(|_| plain)
+    std::str::from_utf8(host).ok().filter(|host| plain && !is_telling(host))
 }
 
-/// The path up to the first thing that a path seldom has and a query or an address always: a link that somebody escaped
-/// once too often, such as `/cart%3Fkmi=…`, carries an identity in its path. An `@` takes what stands before it along.
+/// The path up to the first thing that a path seldom has and a query always: a link that somebody escaped once too often,
+/// such as `/cart%3Fkmi=…`, carries an identity in its path. A segment that holds an address or a token goes as a whole.
 fn loggable_path(path: &str) -> &str {
-    let end = path.char_indices().find_map(|(at, character)| {
-        let ends = match character {
-            '%' => !path.get(at + 1..at + 3).is_some_and(is_plain_escape),
-            '/' | '-' | '.' | '_' | '~' => false,
-            other => !other.is_ascii_alphanumeric(),
+    let mut end = 0_usize;
+    for segment in path.split_inclusive('/') {
+        if is_telling(segment) {
+            end = end.saturating_sub(1);
+            break;
+        }
+        let plain = plain_part(segment);
+        end += plain;
+        if plain < segment.len() {
+            break;
+        }
+    }
+    path.get(..end.min(MAX_PATH)).unwrap_or_default()
+}
+
+/// How many bytes of a segment are plain.
+fn plain_part(segment: &str) -> usize {
+    let ends = |(at, character): (usize, char)| {
+        let is_plain = match character {
+            '%' => segment.get(at + 1..at + 3).is_some_and(is_plain_escape),
+            '/' | '-' | '.' | '_' | '~' => true,
+            other => other.is_ascii_alphanumeric(),
         };
-        ends.then_some(at)
-    });
-    let end = end.unwrap_or(path.len());
-    let (plain, rest) = path.split_at_checked(end).unwrap_or_default();
-    let is_address = rest.starts_with('@') || rest.starts_with("%40");
-    let plain = if is_address { plain.rsplit_once('/').map_or("", |(before, _)| before) } else { plain };
-    plain.get(..plain.len().min(MAX_PATH)).unwrap_or_default()
+        (!is_plain).then_some(at)
+    };
+    segment.char_indices().find_map(ends).unwrap_or(segment.len())
+}
+
+/// Whether a segment holds an `@`, an ordinary one or a wide one, or a token, or was escaped so often that nobody should
+/// look for more.
+fn is_telling(segment: &str) -> bool {
+    let mut text = Cow::Borrowed(segment);
+    for _ in 0..MOST_ESCAPED {
+        if text.contains(['@', '\u{ff20}', '\u{fe6b}']) || text.contains("v4.local.") {
+            return true;
+        }
+        let plainer = percent_decode_str(&text).decode_utf8_lossy();
+        if plainer == text {
+            return false;
+        }
+        text = Cow::Owned(plainer.into_owned());
+    }
+    true
 }
 
 /// Whether the two digits of an escape stand for a blank, a letter, a digit, `-`, `.`, `_`, `~` or a byte of UTF-8.
@@ -195,6 +227,9 @@ fn is_plain_escape(digits: &str) -> bool {
 fn display<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
+
+/// A link that was escaped three times is no accident.
+const MOST_ESCAPED: usize = 4;
 
 /// Longer paths are cut: what they are is clear by then.
 const MAX_PATH: usize = 512;
@@ -208,12 +243,18 @@ mod tests {
         for (path, expected) in [
             ("/go/checkout", "/go/checkout"),
             ("/go/help/a%20b/c.html", "/go/help/a%20b/c.html"),
-            ("/go/checkout%3Fkmi=bob%40bob.com", "/go/checkout"),
+            ("/go/checkout%3Fkmi=bob%40bob.com", "/go"),
+            ("/go/checkout%3Fkmi=bob", "/go/checkout"),
             ("/go/checkout%3fkmi", "/go/checkout"),
             ("/go/checkout&kmi=bob", "/go/checkout"),
             ("/go/bob@bob.com", "/go"),
             ("/go/x/bob.smith%40bob.com", "/go/x"),
-            ("/go/bob%2540bob", "/go/bob"),
+            ("/go/bob%2540bob", "/go"),
+            ("/go/bob.smith%2Bnews%40bob.com/x", "/go"),
+            ("/go/bob+news@bob.com", "/go"),
+            ("/go/bob%EF%BC%A0bob.com", "/go"),
+            ("/go/c/v4.local.abc", "/go/c"),
+            ("/@", ""),
             ("/go/x,kmi:bob", "/go/x"),
             ("/go/x%23kmi", "/go/x"),
             ("/go/x%u003Fkmi", "/go/x"),

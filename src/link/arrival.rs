@@ -102,10 +102,11 @@ impl<'l> Arrival<'l> {
         let Believed { identity, token } = believed;
         land.class = Some(identity.class());
         land.outcome = self.judge(identity, token.is_some(), visit, trace);
+        // Used up even where another identity stays: whoever finds the token later gets nothing out of it.
+        land.first_use = *token;
         if land.outcome == Outcome::Kept {
             return;
         }
-        land.first_use = *token;
         let anonymous = self.anonymous_cookie();
         // Beside a `cookie` that is there, which scripts read first, the other one would never be seen.
         let has_own = read(visit.cookies, &self.cookie.name).is_some_and(|value| !value.is_empty());

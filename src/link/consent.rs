@@ -58,7 +58,7 @@ impl Consent {
 
     /// Whether the visitor's browser opted out, and that counts.
     pub(super) fn opted_out(&self, visit: &Visit<'_>) -> bool {
-        self.gpc == Gpc::Honour && visit.gpc.is_some_and(|value| value.trim_ascii() == b"1")
+        self.gpc == Gpc::Honour && visit.gpc.is_some_and(is_opt_out)
     }
 }
 
@@ -74,6 +74,12 @@ pub(super) fn is_navigation(visit: &Visit<'_>) -> bool {
 
 fn contains(value: &[u8], wanted: &[u8]) -> bool {
     wanted.is_empty() || value.windows(wanted.len()).any(|part| part == wanted)
+}
+
+/// Whether a value of `Sec-GPC` says no. A proxy may have joined two fields with a comma (RFC 9110, 5.3).
+#[must_use]
+pub fn is_opt_out(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|item| item.trim_ascii() == b"1")
 }
 
 #[cfg(test)]
@@ -133,6 +139,7 @@ mod tests {
     fn an_opt_out_is_honoured_unless_told_otherwise() {
         let opted_out = Visit { gpc: Some(b"1"), ..VISIT };
         assert_eq!(Consent::default().refuses_to_carry(&opted_out), Some(Withheld::Gpc));
+        assert!(Consent::default().opted_out(&Visit { gpc: Some(b"0, 1"), ..VISIT }));
         assert_eq!(Consent { gpc: Gpc::Ignore, ..Consent::default() }.refuses_to_carry(&opted_out), None);
         assert_eq!(Consent::default().refuses_to_carry(&Visit { gpc: Some(b"0"), ..VISIT }), None);
     }

@@ -68,10 +68,10 @@ pub enum NotFirst {
 
 impl Land<'_> {
     /// The same landing for a token that is perhaps not on its first use: the clean URL, and no cookie. Only a browser
-    /// that has the identity already keeps it: it has reloaded.
+    /// that has the identity already keeps it: it has reloaded. Where another identity stays, nothing changes.
     #[must_use]
     pub fn not_first(self, why: NotFirst) -> Self {
-        if self.outcome == Outcome::Same {
+        if matches!(self.outcome, Outcome::Same | Outcome::Kept) {
             return self;
         }
         let outcome = match why {

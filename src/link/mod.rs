@@ -27,7 +27,7 @@ mod visit;
 mod visitor;
 
 pub use allow_list::{AllowList, Destination};
-pub use consent::{Consent, ConsentCookie, Gpc};
+pub use consent::{Consent, ConsentCookie, Gpc, is_opt_out};
 pub use cookie::{CookieDomain, IdentityCookie, SameSite, read as read_cookie};
 pub use decision::{Decision, FirstUse, HandOff, Land, NotCarried, NotFirst, Outcome, Refusal, Role};
 pub use decoration::{Arrived, BadParameter, Decoration, Parameter, Undecorated, decorate, undecorate};

@@ -52,7 +52,7 @@ pub struct Opened {
 }
 
 /// The last 128 bits of a token's authentication tag: two tokens with the same ones never meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId(pub u128);
 
 /// Why a token gives no identity.

@@ -1,6 +1,8 @@
 //! Used tokens in this process alone.
 
-use std::collections::{HashSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BinaryHeap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use super::Use;
@@ -16,11 +18,10 @@ pub(super) struct Memory {
 #[derive(Debug, Default)]
 struct Used {
     ids: HashSet<TokenId>,
-    /// With the time at which each may be forgotten, in the order of their use. Tokens live equally long, so those in
-    /// front are over first, but for the skew of clocks.
-    by_age: VecDeque<(u64, TokenId)>,
-    /// The latest time that was seen: clocks step back, and requests overtake each other.
-    latest: u64,
+    /// With the time at which each may be forgotten, the earliest first.
+    by_age: BinaryHeap<Reverse<(u64, TokenId)>>,
+    /// The latest such time among those that were forgotten.
+    forgotten: u64,
 }
 
 impl Memory {
@@ -32,26 +33,31 @@ impl Memory {
     pub(super) fn note(&self, token: FirstUse, now: u64) -> Use {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.forget(now);
-        // One that may be forgotten already was perhaps used.
-        if token.forget_at < used.latest || used.ids.contains(&token.id) {
+        if used.ids.contains(&token.id) {
             return Use::Again;
+        }
+        if token.forget_at <= used.forgotten {
+            return Use::Unknown("the clock stepped back, and those of that time are forgotten".to_owned());
         }
         if used.ids.len() >= self.entries {
             return Use::Unknown(format!("all {} places of `replay_entries` are taken", self.entries));
         }
         used.ids.insert(token.id);
-        used.by_age.push_back((token.forget_at, token.id));
+        used.by_age.push(Reverse((token.forget_at, token.id)));
         Use::First
     }
 }
 
 impl Used {
     fn forget(&mut self, now: u64) {
-        self.latest = self.latest.max(now);
-        let now = self.latest;
-        while let Some((_, id)) = self.by_age.front().copied().filter(|(forget_at, _)| *forget_at < now) {
+        while let Some(oldest) = self.by_age.peek_mut() {
+            let Reverse((forget_at, id)) = *oldest;
+            if forget_at >= now {
+                break;
+            }
+            PeekMut::pop(oldest);
             self.ids.remove(&id);
-            self.by_age.pop_front();
+            self.forgotten = self.forgotten.max(forget_at);
         }
         // A burst is over: its room goes back to the system.
         if self.ids.len() < self.ids.capacity() / 8 {
@@ -75,9 +81,20 @@ mod tests {
         assert_eq!(memory.note(token(1, 150), 0), Use::First);
         assert_eq!(memory.note(token(2, 150), 0), Use::First);
         assert_eq!(memory.note(token(1, 150), 150), Use::Again);
-        assert_eq!(memory.note(token(1, 150), 151), Use::Again);
-        assert_eq!(memory.note(token(1, 150), 0), Use::Again, "the clock steps back");
         assert_eq!(memory.note(token(1, 500), 151), Use::First, "nothing can open the old one any more");
+    }
+
+    #[test]
+    fn a_clock_that_steps_harms_only_tokens_of_that_time() {
+        let memory = Memory::new(10);
+        assert_eq!(memory.note(token(1, 150), 0), Use::First);
+        assert_eq!(memory.note(token(2, 3750), 3600), Use::First, "an hour ahead, for a moment");
+        assert!(matches!(memory.note(token(1, 150), 0), Use::Unknown(_)), "it was used, and that is forgotten");
+        assert!(matches!(memory.note(token(3, 150), 0), Use::Unknown(_)));
+        assert_eq!(memory.note(token(4, 151), 1), Use::First);
+        assert_eq!(memory.note(token(4, 151), 1), Use::Again);
+        assert_eq!(memory.note(token(5, 400), 152), Use::First, "what is far ahead keeps nothing from being forgotten");
+        assert_eq!(memory.used.lock().unwrap().ids.len(), 2);
     }
 
     #[test]

@@ -98,6 +98,24 @@ fn what_is_used_at_one_is_used_at_all() {
 }
 
 #[test]
+fn a_use_is_remembered_for_longer_than_any_clock_opens_the_token() {
+    if !needs(&["redis-server", "redis-cli"]) {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    drop(redis.app(""));
+    let cli = |words: &[&str]| {
+        let socket = redis.folder.path().join("s");
+        let output = Command::new("redis-cli").arg("-s").arg(socket).args(words).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let keys = cli(&["KEYS", "crosslink:used:*"]);
+    // It is opened until 150 s after its issue, by clocks that differ by 60 s at most.
+    let left: u32 = cli(&["TTL", keys.lines().next().expect("a key")]).parse().unwrap();
+    assert!((181..=211).contains(&left), "{left}");
+}
+
+#[test]
 fn of_many_at_once_at_two_crosslinks_one_browser_gets_the_cookie() {
     if !needs(&["redis-server"]) {
         return;
