@@ -4,7 +4,11 @@
 //! |---|---|---|
 //! | [`link`] | the decision: pure functions from the facts of a request to what to do with it | nothing else |
 //! | [`config`] | YAML text to checked rules, or to every mistake in it with its place | `link`, `settings` |
-//! | [`http`] | sockets, limits, the answer and its line in the log | `link`, `replay`, `settings`, `sink` |
+//! | [`http`] | sockets, limits, the answer and its line in the log | all but `config`, `reload` and `cli` |
+//! | [`rules`] | the rules in force, which a reload swaps | `link`, `metrics` |
+//! | [`reload`] | a new configuration without a restart | `config`, `metrics`, `rules` |
+//! | [`metrics`] | what is counted | `link` |
+//! | [`explain`] | each step of a decision in words | `link`, `http` |
 //! | [`replay`] | the tokens that were used | `link`, `settings` |
 //! | [`settings`] | what the configuration fills in and the server runs by | nothing else |
 //! | [`sink`] | a bounded buffer in front of an output that may block | nothing else |
@@ -15,8 +19,12 @@
 
 pub mod cli;
 pub mod config;
+pub mod explain;
 pub mod http;
 pub mod link;
+pub mod metrics;
+pub mod reload;
 pub mod replay;
+pub mod rules;
 pub mod settings;
 pub mod sink;

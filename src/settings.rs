@@ -1,5 +1,6 @@
 //! What the configuration fills in and the server runs by, so that neither needs to know the other.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What clients may cost.
@@ -15,6 +16,51 @@ pub struct Limits {
     pub head_bytes: usize,
     /// How long requests under way may take once the program stops.
     pub drain: Duration,
+    /// How long the program goes on as before once it is told to stop, while it says already that it is not ready.
+    pub drain_delay: Duration,
+}
+
+/// Where the program listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// For plain HTTP.
+    pub plain: Vec<SocketAddr>,
+    /// For TLS.
+    pub tls: Vec<SocketAddr>,
+    /// For the operator.
+    pub admin: Option<SocketAddr>,
+}
+
+/// What is fixed for as long as the program runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fixed {
+    /// Where it listens.
+    pub listen: Listen,
+    /// What clients may cost.
+    pub limits: Limits,
+    /// What is logged.
+    pub log: Log,
+    /// Where used tokens are remembered.
+    pub replay: Replay,
+    /// Whether a file that changes is read again by itself.
+    pub watch: bool,
+}
+
+impl Fixed {
+    /// The keys of the configuration that another one would change.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let all = [
+            ("listen", self.listen.plain == other.listen.plain),
+            ("tls.listen", self.listen.tls == other.listen.tls),
+            ("admin", self.listen.admin == other.listen.admin),
+            ("limits", self.limits == other.limits),
+            ("log", self.log == other.log),
+            ("replay", self.replay == other.replay),
+            ("watch", self.watch == other.watch),
+        ];
+        all.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect()
+    }
 }
 
 /// What is logged, and how.
@@ -27,7 +73,7 @@ pub struct Log {
 }
 
 /// Where used tokens are remembered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
     /// Where.
     pub store: TokenStore,
@@ -48,6 +94,26 @@ pub enum TokenStore {
     /// Nowhere: a token can be used as often as somebody likes, until it is over.
     Off,
 }
+
+impl PartialEq for TokenStore {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Memory { entries }, Self::Memory { entries: others }) => entries == others,
+            (Self::Shared(server), Self::Shared(other)) => {
+                let who = |info: &redis::ConnectionInfo| {
+                    let settings = info.redis_settings();
+                    let owned = |text: Option<&str>| text.map(str::to_owned);
+                    (settings.db(), owned(settings.username()), owned(settings.password()))
+                };
+                server.addr() == other.addr() && who(server) == who(other)
+            }
+            (Self::Off, Self::Off) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for TokenStore {}
 
 /// What happens to a token whose first use can't be proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

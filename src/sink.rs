@@ -55,6 +55,12 @@ impl Sink {
         }
     }
 
+    /// The number of lines that were lost so far.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.shared.lock().dropped
+    }
+
     /// Writes out what is left, for at most `patience`, and gives the number of lines that were lost: dropped for want of
     /// room, or refused by the output. An output that still blocks then is given up.
     #[must_use]

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,11 +18,13 @@ use tokio::net::TcpListener;
 use super::serve::{spawn_sink, stop_on_signals};
 use super::{Failure, cannot_listen, print, runtime};
 use crate::config;
-use crate::http::handler::{Handler, with_visit};
+use crate::http::handler::Handler;
+use crate::http::head::with_visit;
 use crate::http::request_log::RequestLog;
-use crate::http::server::{self, Answer};
+use crate::http::server::{self, Answer, Listener};
 use crate::link::{HostPort, Identity, Visit, read_cookie};
 use crate::replay::UsedTokens;
+use crate::rules::Rules;
 use crate::settings::{Log, LogFormat, LoggedRequests};
 
 #[derive(Debug, clap::Args)]
@@ -49,12 +52,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let stop = stop_on_signals()?;
         print(&welcome(address.port(), &text))?;
         let log = RequestLog::new(sink.clone(), Log { format: LogFormat::Text, requests: LoggedRequests::All });
+        let rules = Rules::new(config.linker, config.trusted_proxies, PathBuf::from("demo")).live();
+        let used = Arc::new(UsedTokens::new(config.fixed.replay));
         let demo = Demo {
-            crosslink: Handler::new(Arc::new(config.linker), Arc::new(UsedTokens::new(config.replay)), log),
+            crosslink: Handler::new(rules, used, log, Arc::default()),
             port: address.port(),
             last_seen: Mutex::default(),
         };
-        server::run(vec![listener], demo, config.limits, stop).await;
+        server::run(vec![Listener { socket: listener, tls: None }], demo, config.fixed.limits, stop).await;
         Ok(())
     });
     // Whether a line of a demo's log was dropped is of no interest.
@@ -114,10 +119,10 @@ struct Demo {
 }
 
 impl Answer for Demo {
-    async fn answer(&self, head: Parts) -> Response<Full<Bytes>> {
+    async fn answer(&self, head: Parts, peer: IpAddr) -> Response<Full<Bytes>> {
         match with_visit(&head, |visit| self.page(visit)) {
             Some(page) => page,
-            None => self.crosslink.answer(head).await,
+            None => self.crosslink.answer(head, peer).await,
         }
     }
 

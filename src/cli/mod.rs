@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod keygen;
 mod serve;
+mod sockets;
 
 use std::fmt::Display;
 use std::io::{self, Write};

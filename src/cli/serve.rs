@@ -1,20 +1,30 @@
 //! `crosslink serve`: the service.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use arc_swap::ArcSwap;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::{ConfigFile, EXIT_FAILED, Failure, Loaded, cannot_listen, runtime};
+use super::{ConfigFile, EXIT_FAILED, Failure, Loaded, runtime, sockets};
+use crate::config::Config;
+use crate::http::admin::Admin;
 use crate::http::handler::Handler;
 use crate::http::request_log::RequestLog;
 use crate::http::server;
+use crate::http::tls::LiveTls;
+use crate::metrics::Metrics;
+use crate::reload::Reloader;
 use crate::replay::UsedTokens;
-use crate::settings::{Limits, LogFormat};
+use crate::rules::Rules;
+use crate::settings::{Fixed, Limits, LogFormat};
 use crate::sink::Sink;
 
 #[derive(Debug, clap::Args)]
@@ -24,26 +34,34 @@ pub(super) struct Arguments {
     /// Listen here, instead of where the file says; repeat it for several addresses
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
+    /// The operator's port, instead of where the file says; `off` for none
+    #[arg(long, value_name = "ADDR", value_parser = parse_admin)]
+    admin: Option<AdminAddress>,
+}
+
+/// An address, or `None` for `off`.
+type AdminAddress = Option<SocketAddr>;
+
+fn parse_admin(text: &str) -> Result<AdminAddress, AddrParseError> {
+    if text == "off" { Ok(None) } else { text.parse().map(Some) }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { path, config, .. } = arguments.config.load()?;
+    let Loaded { path, mut config, .. } = arguments.config.load()?;
     let [events, requests] = [spawn_sink(io::stderr())?, spawn_sink(io::stdout())?];
-    log_events(config.log.format, &events);
+    log_events(config.fixed.log.format, &events);
     tracing::info!(file = %path.display(), pairs = config.linker.pairs().len(), "configuration read");
     for warning in &config.warnings {
         tracing::warn!(line = warning.at.line, column = warning.at.column, "{}", warning.problem);
     }
-    let addresses = if arguments.listen.is_empty() { &config.listen } else { &arguments.listen };
-    let runtime = runtime()?;
-    let inside = runtime.enter();
-    let handler = Handler::new(
-        Arc::new(config.linker),
-        Arc::new(UsedTokens::new(config.replay)),
-        RequestLog::new(requests.clone(), config.log),
-    );
-    drop(inside);
-    let served = runtime.block_on(serve(addresses, handler, config.limits));
+    let in_file = config.fixed.clone();
+    if !arguments.listen.is_empty() {
+        config.fixed.listen.plain.clone_from(&arguments.listen);
+    }
+    if let Some(admin) = arguments.admin {
+        config.fixed.listen.admin = admin;
+    }
+    let served = runtime()?.block_on(serve(path, config, in_file, &requests));
     match &served {
         Ok(cut) => tracing::info!(cut, "stopped"),
         // Not left to the caller: if stderr blocks, only the log's thread may wait for it.
@@ -58,23 +76,59 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     served.map(|_| ()).map_err(|_| Failure::shown())
 }
 
-async fn serve(addresses: &[SocketAddr], handler: Handler, limits: Limits) -> Result<usize, Failure> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let listener = TcpListener::bind(address).await.map_err(|error| cannot_listen(*address, &error))?;
-        let address = listener.local_addr().map_err(|error| cannot_listen(*address, &error))?;
-        tracing::info!(%address, "listening");
-        listeners.push(listener);
+/// Serves until a signal. `in_file` is what the file says about what can't change, the arguments left aside.
+async fn serve(path: PathBuf, config: Config, in_file: Fixed, requests: &Sink) -> Result<usize, Failure> {
+    let Config { fixed, certificates, trusted_proxies, files, linker, .. } = config;
+    let metrics = Arc::new(Metrics::new());
+    metrics.reloaded(true);
+    let rules = Rules::new(linker, trusted_proxies, path.clone()).live();
+    let tls: Vec<LiveTls> = certificates.into_iter().map(|config| Arc::new(ArcSwap::new(config))).collect();
+    let log = RequestLog::new(requests.clone(), fixed.log);
+    let used = Arc::new(UsedTokens::new(fixed.replay));
+    let handler = Handler::new(Arc::clone(&rules), used, log, Arc::clone(&metrics));
+
+    let listeners = sockets::bind(&fixed.listen, &tls).await?;
+    let draining = stop_on_signals()?;
+    let over = CancellationToken::new();
+    let operators = TaskTracker::new();
+    if let Some(address) = fixed.listen.admin {
+        let admin = Admin::new(Arc::clone(&rules), Arc::clone(&metrics), requests.clone(), draining.clone());
+        let listener = sockets::bind_admin(address).await?;
+        operators.spawn(server::run(vec![listener], admin, ADMIN_LIMITS, over.clone()));
     }
-    let stop = stop_on_signals()?;
-    Ok(server::run(listeners, handler, limits, stop).await)
+    let hang_up = signal(SignalKind::hangup()).map_err(|error| no_signals(&error))?;
+    let reloader = Reloader { path, fixed: in_file, rules, tls, metrics };
+    operators.spawn(reloader.run(hang_up, files, over.clone()));
+    tell_systemd(NotifyState::Ready);
+
+    let stop = CancellationToken::new();
+    operators.spawn(drain_later(draining, fixed.limits.drain_delay, stop.clone()));
+    let cut = server::run(listeners, handler, fixed.limits, stop).await;
+    over.cancel();
+    operators.close();
+    operators.wait().await;
+    Ok(cut)
+}
+
+/// Lets whoever watches `/readyz` send visitors elsewhere before they are not taken any more.
+async fn drain_later(draining: CancellationToken, delay: Duration, stop: CancellationToken) {
+    draining.cancelled().await;
+    tell_systemd(NotifyState::Stopping);
+    sleep(delay).await;
+    stop.cancel();
+}
+
+/// Tells systemd, if it started the program and waits for that (`Type=notify`).
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
 }
 
 /// A token that SIGTERM or Ctrl-C cancels; a second one of them ends the program at once.
 pub(super) fn stop_on_signals() -> Result<CancellationToken, Failure> {
-    let no_signals = |error| Failure::new(format!("cannot wait for signals: {error}"), "look at the system's limits");
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| no_signals(&error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| no_signals(&error))?;
     let stop = CancellationToken::new();
     let token = stop.clone();
     tokio::spawn(async move {
@@ -91,6 +145,10 @@ pub(super) fn stop_on_signals() -> Result<CancellationToken, Failure> {
         }
     });
     Ok(stop)
+}
+
+fn no_signals(error: &io::Error) -> Failure {
+    Failure::new(format!("cannot wait for signals: {error}"), "look at the system's limits")
 }
 
 pub(super) fn spawn_sink(output: impl io::Write + Send + 'static) -> Result<Sink, Failure> {
@@ -110,3 +168,13 @@ fn log_events(format: LogFormat, sink: &Sink) {
 
 /// How long a blocked output is waited for at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Few ask on the operator's port, and none of them in a hurry.
+const ADMIN_LIMITS: Limits = Limits {
+    connections: 64,
+    head_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(75),
+    head_bytes: 32 * 1024,
+    drain: Duration::from_secs(1),
+    drain_delay: Duration::ZERO,
+};

@@ -12,31 +12,35 @@ mod pairs;
 mod raw;
 mod server;
 mod shape;
+mod tls;
 mod trust;
 mod warnings;
 
 use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use tokio_rustls::rustls::ServerConfig;
 
 pub use fault::{ConfigFault, Place, render_faults, render_warnings};
 
 use crate::link::Linker;
-use crate::settings::{Limits, Log, Replay};
+use crate::settings::{Fixed, Listen};
 use fault::Faults;
 use raw::RawConfig;
 
 /// A checked configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// Where to listen.
-    pub listen: Vec<SocketAddr>,
-    /// What clients may cost.
-    pub limits: Limits,
-    /// What is logged.
-    pub log: Log,
-    /// Where used tokens are remembered.
-    pub replay: Replay,
+    /// What counts for as long as the program runs.
+    pub fixed: Fixed,
+    /// The certificates of each TLS address, in the order of `fixed.listen.tls`.
+    pub certificates: Vec<Arc<ServerConfig>>,
+    /// Who is believed about requests that he passes on.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Other files that were read: keys, certificates.
+    pub files: Vec<PathBuf>,
     /// The rules of all pairs.
     pub linker: Linker,
     /// What works, but was perhaps not meant so.
@@ -80,15 +84,26 @@ pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
     let raw: RawConfig = serde_yaml::from_str(text).map_err(|error| vec![shape::fault(&error, text)])?;
     let mut faults = Faults::default();
     server::check_version(raw.version.as_ref(), &mut faults);
-    let listen = server::listen(raw.listen.as_ref(), &mut faults);
-    let limits = server::limits(raw.limits.as_ref().unwrap_or(&raw::RawLimits::default()), &mut faults);
-    let log = server::log(raw.log.as_ref().unwrap_or(&raw::RawLog::default()), &mut faults);
+    let (tls, certificates) = tls::listeners(raw.tls.as_ref(), &mut faults).into_iter().unzip();
+    let listen = Listen {
+        plain: server::listen(raw.listen.as_ref(), &mut faults),
+        tls,
+        admin: server::admin(raw.admin.as_ref(), &mut faults),
+    };
+    let fixed = Fixed {
+        listen,
+        limits: server::limits(raw.limits.as_ref().unwrap_or(&raw::RawLimits::default()), &mut faults),
+        log: server::log(raw.log.as_ref().unwrap_or(&raw::RawLog::default()), &mut faults),
+        replay: trust::replay(&raw, &mut faults),
+        watch: trust::truth(raw.watch.as_ref(), &mut faults),
+    };
+    let trusted_proxies = server::networks(raw.trusted_proxies.as_ref(), &mut faults);
     let route = server::route(raw.route.as_ref(), &mut faults);
     let keys = trust::keys(raw.keys.as_ref(), &mut faults);
-    let replay = trust::replay(&raw, &mut faults);
     let pairs =
         pairs::pairs(&raw.pairs, raw.defaults.as_ref().unwrap_or(&raw::RawDefaults::default()), &keys, &mut faults);
     warnings::warn(&raw, &pairs, &mut faults);
     let warnings = faults.finish()?;
-    Ok(Config { listen, limits, log, replay, linker: Linker::new(route, keys, pairs), warnings })
+    let linker = Linker::new(route, keys, pairs);
+    Ok(Config { fixed, certificates, trusted_proxies, files: raw.files(), linker, warnings })
 }

@@ -56,6 +56,7 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, faults: &mut Faults)
     let landing = landing(raw.landing.as_ref(), landing_defaults, &of, faults);
     let pair = DomainPair {
         name: name(raw),
+        number: 0,
         links: raw.links.as_ref().map(|raw| links::links(raw, &destinations, faults)).unwrap_or_default(),
         cookies: cookies(raw.identity.as_ref().or(defaults.identity.as_ref()), faults),
         hand_off: hand_off(raw, landing.as_ref(), keys, faults),

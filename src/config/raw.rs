@@ -4,6 +4,7 @@
 //! knows what it is for, together with all others.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
@@ -18,6 +19,14 @@ pub(super) struct RawConfig {
     pub version: Option<Text>,
     #[serde(default, deserialize_with = "present")]
     pub listen: Option<Spanned<OneOrMany>>,
+    #[serde(default, deserialize_with = "present")]
+    pub tls: Option<Spanned<Vec<Spanned<RawTls>>>>,
+    #[serde(default, deserialize_with = "present")]
+    pub admin: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
+    pub trusted_proxies: Option<Spanned<OneOrMany>>,
+    #[serde(default, deserialize_with = "present")]
+    pub watch: Option<Text>,
     #[serde(default, deserialize_with = "present")]
     pub route: Option<Text>,
     #[serde(default, deserialize_with = "present")]
@@ -37,6 +46,24 @@ pub(super) struct RawConfig {
     #[serde(default, deserialize_with = "present")]
     pub defaults: Option<RawDefaults>,
     pub pairs: Spanned<Vec<Spanned<RawPair>>>,
+}
+
+impl RawConfig {
+    /// The other files that this one names.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let keys = self.keys.iter().flat_map(|keys| &keys.value).filter_map(|key| key.value.file.as_ref());
+        let password = self.replay_password.iter().filter_map(|password| password.value.file.as_ref());
+        let tls = self.tls.iter().flat_map(|tls| &tls.value).flat_map(|tls| [&tls.value.certificate, &tls.value.key]);
+        keys.chain(password).chain(tls).map(|file| PathBuf::from(&file.value)).collect()
+    }
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTls {
+    pub listen: Spanned<OneOrMany>,
+    pub certificate: Text,
+    pub key: Text,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -87,6 +114,8 @@ pub(super) struct RawLimits {
     pub head_bytes: Option<Text>,
     #[serde(default, deserialize_with = "present")]
     pub drain: Option<Text>,
+    #[serde(default, deserialize_with = "present")]
+    pub drain_delay: Option<Text>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

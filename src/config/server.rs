@@ -1,12 +1,13 @@
-//! The keys about the server itself: `version`, `listen`, `route`, `limits` and `log`.
+//! The keys about the server itself: `version`, `listen`, `admin`, `trusted_proxies`, `route`, `limits` and `log`.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ipnet::IpNet;
 use serde_yaml::Spanned;
 
 use super::fault::Faults;
@@ -20,26 +21,70 @@ pub(super) fn check_version(version: Option<&Text>, faults: &mut Faults) {
 }
 
 pub(super) fn listen(listen: Option<&Spanned<OneOrMany>>, faults: &mut Faults) -> Vec<SocketAddr> {
-    let Some(listen) = listen else { return vec![DEFAULT_LISTEN] };
+    listen.map_or_else(|| vec![DEFAULT_LISTEN], |listen| addresses(listen, faults))
+}
+
+/// Addresses to listen on, at least one.
+pub(super) fn addresses(listen: &Spanned<OneOrMany>, faults: &mut Faults) -> Vec<SocketAddr> {
     let texts = texts(listen);
     if texts.is_empty() {
         faults.add(listen, "nothing to listen on", "write an address, such as `127.0.0.1:8080`");
     }
     let mut addresses = Vec::new();
     for text in &texts {
-        match text.value.parse::<SocketAddr>() {
-            Ok(address) if addresses.contains(&address) => {
+        match address(text, faults) {
+            Some(address) if addresses.contains(&address) => {
                 faults.add(text, format!("{address} is listed twice"), "keep one of them");
             }
-            Ok(address) => addresses.push(address),
-            Err(_) => faults.add(
-                text,
-                format!("`{}` is no address to listen on", text.value),
-                "write an IP address and a port: `127.0.0.1:8080`, `0.0.0.0:80` or `[::]:8080`",
-            ),
+            address => addresses.extend(address),
         }
     }
     addresses
+}
+
+fn address(text: &Text, faults: &mut Faults) -> Option<SocketAddr> {
+    let address = text.value.parse();
+    if address.is_err() {
+        faults.add(
+            text,
+            format!("`{}` is no address to listen on", text.value),
+            "write an IP address and a port: `127.0.0.1:8080`, `0.0.0.0:80` or `[::]:8080`",
+        );
+    }
+    address.ok()
+}
+
+/// The operator's address, or `off`.
+pub(super) fn admin(admin: Option<&Text>, faults: &mut Faults) -> Option<SocketAddr> {
+    match admin {
+        None => Some(DEFAULT_ADMIN),
+        Some(off) if off.value == "off" => None,
+        Some(text) => {
+            let address = address(text, faults)?;
+            if !address.ip().is_loopback() {
+                let hint = "keep it on 127.0.0.1, or let nobody but your monitoring reach it";
+                faults.warn(text, "the admin port is open to other machines, and asks nobody who he is", hint);
+            }
+            Some(address)
+        }
+    }
+}
+
+/// Networks such as `10.0.0.0/8`, and single addresses.
+pub(super) fn networks(list: Option<&Spanned<OneOrMany>>, faults: &mut Faults) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for text in list.map(texts).unwrap_or_default() {
+        let one = text.value.parse().map(IpAddr::into);
+        match one.or_else(|_| text.value.parse::<IpNet>()) {
+            Ok(network) => networks.push(network),
+            Err(_) => faults.add(
+                &text,
+                format!("`{}` is no network", text.value),
+                "write an address or a network: `127.0.0.1`, `10.0.0.0/8` or `fd00::/8`",
+            ),
+        }
+    }
+    networks
 }
 
 pub(super) fn route(route: Option<&Text>, faults: &mut Faults) -> String {
@@ -62,6 +107,7 @@ pub(super) fn limits(raw: &RawLimits, faults: &mut Faults) -> Limits {
         idle_timeout: duration(raw.idle_timeout.as_ref(), Duration::from_secs(75), A_MOMENT..=A_DAY, faults),
         head_bytes: bytes(raw.head_bytes.as_ref(), ByteSize::kib(32), ByteSize::kib(1)..=ByteSize::mib(1), faults),
         drain: duration(raw.drain.as_ref(), Duration::from_secs(10), Duration::ZERO..=A_DAY, faults),
+        drain_delay: duration(raw.drain_delay.as_ref(), Duration::ZERO, Duration::ZERO..=A_DAY, faults),
     }
 }
 
@@ -145,7 +191,8 @@ fn in_range<T: FromStr + PartialOrd + Display>(
     default
 }
 
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
 const DEFAULT_ROUTE: &str = "/go";
 /// A time limit of nothing would close every connection.
 const A_MOMENT: Duration = Duration::from_millis(1);

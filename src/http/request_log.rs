@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use hyper::Method;
-use hyper::header::{HOST, HeaderValue};
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
 
+use super::head::host;
 use crate::link::{Class, Decision, HostPort, Land, NotCarried, Role};
 use crate::settings::{Log, LogFormat, LoggedRequests};
 use crate::sink::Sink;
@@ -47,7 +47,9 @@ struct Line<'a> {
     path: &'a str,
     identity: Option<&'static str>,
     micros: u128,
-    id: String,
+    id: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
 }
 
 impl RequestLog {
@@ -60,8 +62,8 @@ impl RequestLog {
         Self { sink, log, ids: Arc::new(Ids { process, next: AtomicU64::new(1) }) }
     }
 
-    /// Writes the line of one request into the buffer of the log.
-    pub fn write(&self, decision: &Decision<'_>, head: &Parts, status: u16, took: Duration) {
+    /// Writes the line of one request into the buffer of the log. A trusted proxy's words about the request go into it.
+    pub fn write(&self, decision: &Decision<'_>, head: &Parts, trusted: bool, status: u16, took: Duration) {
         let wanted = match self.log.requests {
             LoggedRequests::All => true,
             LoggedRequests::Refused => matches!(decision, Decision::Refuse(..)),
@@ -82,6 +84,10 @@ impl RequestLog {
             Decision::HonoursGpc => (None, "honours_gpc", None),
             Decision::Refuse(refusal, _) => (None, refusal.code(), None),
         };
+        let told = |name, is_right: fn(&str) -> bool| {
+            let value = head.headers.get(name).filter(|_| trusted)?.to_str().ok()?;
+            is_right(value).then_some(value)
+        };
         let line = Line {
             time: humantime::format_rfc3339_micros(SystemTime::now()),
             role: decision.role().as_str(),
@@ -93,11 +99,12 @@ impl RequestLog {
                 Method::HEAD => "HEAD",
                 _ => "other",
             },
-            host: head.headers.get(HOST).and_then(loggable_host),
+            host: host(head).and_then(loggable_host),
             path: loggable_path(head.uri.path()),
             identity,
             micros: took.as_micros(),
-            id: self.ids.next(),
+            id: told("x-request-id", is_request_id).map_or_else(|| self.ids.next(), Cow::Borrowed),
+            traceparent: told("traceparent", is_traceparent),
         };
         self.push(&line);
     }
@@ -120,6 +127,7 @@ impl RequestLog {
             identity: None,
             micros: 0,
             id: self.ids.next(),
+            traceparent: None,
         });
     }
 
@@ -136,8 +144,8 @@ impl RequestLog {
 }
 
 impl Ids {
-    fn next(&self) -> String {
-        format!("{:08x}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    fn next(&self) -> Cow<'static, str> {
+        format!("{:08x}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed)).into()
     }
 }
 
@@ -157,14 +165,14 @@ impl Display for Line<'_> {
             self.identity.unwrap_or("-"),
             self.micros,
             self.id,
-        )
+        )?;
+        self.traceparent.map_or(Ok(()), |parent| write!(f, " traceparent={parent}"))
     }
 }
 
 /// The host as it was asked for, if it looks like one: an operator must see which host is not configured, and nobody
 /// may write anything else into the log with it.
-fn loggable_host(host: &HeaderValue) -> Option<&str> {
-    let host = host.as_bytes();
+fn loggable_host(host: &[u8]) -> Option<&str> {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
     let plain = host.len() <= 255 && host.iter().all(is_plain) && HostPort::parse(host).is_some();
     std::str::from_utf8(host).ok().filter(|host| plain && !is_telling(host))
@@ -224,6 +232,17 @@ fn is_plain_escape(digits: &str) -> bool {
         .is_ok_and(|byte| byte >= 0x80 || byte.is_ascii_alphanumeric() || b" -._~".contains(&byte))
 }
 
+/// An id as proxies make them: nothing that could break a line, or pass for anything else.
+fn is_request_id(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+}
+
+/// Version, trace, parent and flags in lower-case hexadecimal (Trace Context, "traceparent Header").
+fn is_traceparent(value: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    value.split('-').map(str::len).eq([2, 32, 16, 2]) && value.split('-').all(is_hex)
+}
+
 fn display<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
@@ -277,7 +296,7 @@ mod tests {
             ("bob@bob.com", None),
             ("", None),
         ] {
-            assert_eq!(loggable_host(&HeaderValue::from_static(host)), expected, "{host}");
+            assert_eq!(loggable_host(host.as_bytes()), expected, "{host}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,37 +14,56 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::http2;
 use super::stream::{Patience, WatchedStream};
+use super::tls::{self, LiveTls};
 use crate::settings::Limits;
 
 /// Answers the head of one request. Bodies are never read.
 pub trait Answer: Send + Sync + 'static {
-    /// The whole answer. It waits for nobody, but for the store of used tokens where several servers share one.
-    fn answer(&self, head: Parts) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+    /// The whole answer. It waits for nobody, but for the store of used tokens where several servers share one. `peer` is
+    /// the other end of the connection.
+    fn answer(&self, head: Parts, peer: IpAddr) -> impl Future<Output = Response<Full<Bytes>>> + Send;
 
     /// Takes note of a head that nobody could read, or that was too large, and was refused by itself.
-    fn unreadable(&self, too_large: bool);
+    fn unreadable(&self, _too_large: bool) {}
+
+    /// Takes note of a connection.
+    fn opened(&self) {}
+
+    /// Takes note of a connection's end.
+    fn closed(&self) {}
+}
+
+/// A bound socket, and the certificates if it speaks TLS.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// What it shows to those who connect; `None` for plain HTTP.
+    pub tls: Option<LiveTls>,
 }
 
 struct Server<A> {
     handler: A,
     limits: Limits,
+    stop: CancellationToken,
     places: Arc<Semaphore>,
     connections: TaskTracker,
-    stop: CancellationToken,
 }
 
 /// Serves until `stop` is cancelled: then accepts no more, answers every request whose first byte has come, closes idle
 /// connections, and returns after `limits.drain` at the latest, with the number of connections that it had to cut.
-pub async fn run(listeners: Vec<TcpListener>, handler: impl Answer, limits: Limits, stop: CancellationToken) -> usize {
+pub async fn run(listeners: Vec<Listener>, handler: impl Answer, limits: Limits, stop: CancellationToken) -> usize {
     let server = Arc::new(Server {
         handler,
         limits,
@@ -68,24 +88,24 @@ pub async fn run(listeners: Vec<TcpListener>, handler: impl Answer, limits: Limi
 
 impl<A: Answer> Server<A> {
     /// Accepts until the server stops. No error ends it: whatever it is, the next connection may be fine.
-    async fn accept(self: Arc<Self>, listener: TcpListener) {
+    async fn accept(self: Arc<Self>, Listener { socket, tls }: Listener) {
         let mut back_off = FIRST_BACK_OFF;
         loop {
             // Whoever comes over the limit waits in the listener's queue, and one here.
             let accepted = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                accepted = listener.accept() => accepted,
+                accepted = socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok(stream) => {
                     back_off = FIRST_BACK_OFF;
                     let place = tokio::select! {
                         biased;
                         place = Arc::clone(&self.places).acquire_owned() => place.ok(),
                         () = self.stop.cancelled() => None,
                     };
-                    self.connections.spawn(Arc::clone(&self).serve(stream, place));
+                    self.connections.spawn(Arc::clone(&self).serve(stream, tls.clone(), place));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -103,22 +123,43 @@ impl<A: Answer> Server<A> {
         // The pause lets the event loop see who is there.
         sleep(Duration::from_millis(1)).await;
         for _ in 0..LONGEST_QUEUE {
-            let Some(Ok((stream, _))) = listener.accept().now_or_never() else { break };
-            self.connections.spawn(Arc::clone(&self).serve(stream, None));
+            let Some(Ok(stream)) = socket.accept().now_or_never() else { break };
+            self.connections.spawn(Arc::clone(&self).serve(stream, tls.clone(), None));
         }
     }
 
     /// Serves one connection, in its place among `limits.connections`; the last ones before the end need none.
-    async fn serve(self: Arc<Self>, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
+    async fn serve(
+        self: Arc<Self>,
+        (stream, peer): (TcpStream, SocketAddr),
+        tls: Option<LiveTls>,
+        place: Option<OwnedSemaphorePermit>,
+    ) {
+        let _open = Open::new(&self.handler);
         // An answer is one small write; waiting for more to send with it would only delay it.
         let _ = stream.set_nodelay(true);
+        match tls {
+            None => self.http1(stream, peer.ip()).await,
+            Some(tls) => match tls::accept(&tls, stream, self.limits.head_timeout).await {
+                Some(stream) if tls::speaks_http2(&stream) => {
+                    let answer = |request| {
+                        let server = Arc::clone(&self);
+                        async move { server.answer(request, peer.ip()).await }
+                    };
+                    http2::serve(stream, self.limits, &self.stop, answer).await;
+                }
+                Some(stream) => self.http1(stream, peer.ip()).await,
+                None => {}
+            },
+        }
+        drop(place);
+    }
+
+    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr) {
         let patience = Patience { head: self.limits.head_timeout, idle: self.limits.idle_timeout };
         let stream = WatchedStream::new(stream, patience, self.stop.clone());
-        let answer = service_fn(|request: Request<Incoming>| {
-            let (head, _body) = request.into_parts();
-            // Boxed, because only what can be moved can be polled without its end closing the stream.
-            Box::pin(self.answer(head))
-        });
+        // Boxed, because only what can be moved can be polled without its end closing the stream.
+        let answer = service_fn(|request| Box::pin(self.answer(request, peer)));
         let mut connection = http1::Builder::new()
             .half_close(true)
             .header_read_timeout(None)
@@ -132,15 +173,32 @@ impl<A: Answer> Server<A> {
             self.handler.unreadable(error.is_parse_too_large());
         }
         connection.into_parts().io.into_inner().linger().await;
-        drop(place);
     }
 
-    async fn answer(&self, head: Parts) -> Result<Response<Full<Bytes>>, Infallible> {
-        let mut response = self.handler.answer(head).await;
-        if self.stop.is_cancelled() {
+    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Response<Full<Bytes>>, Infallible> {
+        let (head, _body) = request.into_parts();
+        let is_http1 = head.version < Version::HTTP_2;
+        let mut response = self.handler.answer(head, peer).await;
+        if is_http1 && self.stop.is_cancelled() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
+    }
+}
+
+/// Tells the handler of a connection's end, however it ends.
+struct Open<'a, A: Answer>(&'a A);
+
+impl<'a, A: Answer> Open<'a, A> {
+    fn new(handler: &'a A) -> Self {
+        handler.opened();
+        Self(handler)
+    }
+}
+
+impl<A: Answer> Drop for Open<'_, A> {
+    fn drop(&mut self) {
+        self.0.closed();
     }
 }
 

@@ -6,6 +6,26 @@ use super::identity::Class;
 use super::pair::DomainPair;
 use super::token::TokenId;
 
+/// An enum of words that stand in bodies, logs and metrics.
+macro_rules! words {
+    ($(#[$doc:meta])* pub enum $name:ident: $word:ident { $($(#[$each:meta])* $variant:ident => $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$each])* $variant,)* }
+
+        impl $name {
+            /// All of them, each at the place of its number (`as usize`).
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The stable word for bodies, logs and metrics.
+            #[must_use]
+            pub const fn $word(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
 /// What to do with a request.
 #[derive(Clone)]
 pub enum Decision<'l> {
@@ -82,88 +102,92 @@ impl Land<'_> {
     }
 }
 
-/// What became of an arriving identity; the words are those of logs and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Adopted by a visitor who had none here.
-    Set,
-    /// The visitor had it already; set again to renew its life.
-    Same,
-    /// Adopted in place of another.
-    Replaced,
-    /// Not adopted: the visitor has another that stays.
-    Kept,
-    /// Not adopted: unreadable, more than one, or a token that nothing here can open.
-    Invalid,
-    /// Not adopted: the token's time is over.
-    Expired,
-    /// Not adopted: the token was changed, or made for another destination or browser.
-    Forged,
-    /// Not adopted: it came in plain text, where only sealed identities are accepted.
-    Unsealed,
-    /// Not adopted: the token was used before, by another browser.
-    Replayed,
-    /// Not adopted: whether the token was used before could not be found out.
-    Unproven,
-    /// Not adopted: the visitor opted out.
-    Gpc,
-    /// Not adopted: not a visit, but a `HEAD`, an image or a script.
-    NotNavigation,
+words! {
+    /// What became of an arriving identity; the words are those of logs and metrics.
+    pub enum Outcome: as_str {
+        /// Adopted by a visitor who had none here.
+        Set => "set",
+        /// The visitor had it already; set again to renew its life.
+        Same => "same",
+        /// Adopted in place of another.
+        Replaced => "replaced",
+        /// Not adopted: the visitor has another that stays.
+        Kept => "kept",
+        /// Not adopted: unreadable, more than one, or a token that nothing here can open.
+        Invalid => "invalid",
+        /// Not adopted: the token's time is over.
+        Expired => "expired",
+        /// Not adopted: the token was changed, or made for another destination or browser.
+        Forged => "forged",
+        /// Not adopted: it came in plain text, where only sealed identities are accepted.
+        Unsealed => "unsealed",
+        /// Not adopted: the token was used before, by another browser.
+        Replayed => "replayed",
+        /// Not adopted: whether the token was used before could not be found out.
+        Unproven => "unproven",
+        /// Not adopted: the visitor opted out.
+        Gpc => "gpc",
+        /// Not adopted: not a visit, but a `HEAD`, an image or a script.
+        NotNavigation => "not_navigation",
+    }
 }
 
-/// Why no identity goes along; the words are those of logs and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotCarried {
-    /// No identity cookie.
-    Absent,
-    /// Identity cookies, but none with a usable value.
-    Unusable,
-    /// The visitor opted out.
-    Gpc,
-    /// The visitor has not consented.
-    NoConsent,
-    /// Not a visit, but a `HEAD`, an image or a script.
-    NotNavigation,
-    /// The URL would be over 8,192 bytes.
-    TooLong,
-    /// The decorated URL did not read back as an allowed one.
-    Failed,
+words! {
+    /// Why no identity goes along; the words are those of logs and metrics.
+    pub enum NotCarried: as_str {
+        /// No identity cookie.
+        Absent => "absent",
+        /// Identity cookies, but none with a usable value.
+        Unusable => "unusable",
+        /// The visitor opted out.
+        Gpc => "gpc",
+        /// The visitor has not consented.
+        NoConsent => "no_consent",
+        /// Not a visit, but a `HEAD`, an image or a script.
+        NotNavigation => "not_navigation",
+        /// The URL would be over 8,192 bytes.
+        TooLong => "too_long",
+        /// The decorated URL did not read back as an allowed one.
+        Failed => "failed",
+    }
 }
 
-/// A request that is not served; the fault is the visitor's, or of whoever made the link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No `Host`, two, a malformed one, one that differs from the target's, or a target that is no path.
-    BadHost,
-    /// A `Host` that is neither origin nor destination.
-    UnknownHost,
-    /// Neither a hand-off nor a landing.
-    NotFound,
-    /// A method other than `GET` and `HEAD`.
-    MethodNotAllowed,
-    /// A browser that only fetches ahead; it loads normally at the click.
-    Prefetch,
-    /// No link of that name on this origin.
-    UnknownLink,
-    /// No `to`.
-    MissingTo,
-    /// More than one `to`.
-    RepeatedTo,
-    /// A `to`, or a path behind a link, that is no plain http or https URL.
-    BadTo,
-    /// A URL that the allow-list does not admit.
-    NotAllowed,
+words! {
+    /// A request that is not served; the fault is the visitor's, or of whoever made the link.
+    pub enum Refusal: code {
+        /// No `Host`, two, a malformed one, one that differs from the target's, or a target that is no path.
+        BadHost => "bad_host",
+        /// A `Host` that is neither origin nor destination.
+        UnknownHost => "unknown_host",
+        /// Neither a hand-off nor a landing.
+        NotFound => "not_found",
+        /// A method other than `GET` and `HEAD`.
+        MethodNotAllowed => "method_not_allowed",
+        /// A browser that only fetches ahead; it loads normally at the click.
+        Prefetch => "prefetch",
+        /// No link of that name on this origin.
+        UnknownLink => "unknown_link",
+        /// No `to`.
+        MissingTo => "missing_to",
+        /// More than one `to`.
+        RepeatedTo => "repeated_to",
+        /// A `to`, or a path behind a link, that is no plain http or https URL.
+        BadTo => "bad_to",
+        /// A URL that the allow-list does not admit.
+        NotAllowed => "not_allowed",
+    }
 }
 
-/// Which side of a pair a request was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The side that visitors leave.
-    Origin,
-    /// The side where they arrive.
-    Destination,
-    /// Neither.
-    None,
+words! {
+    /// Which side of a pair a request was for.
+    pub enum Role: as_str {
+        /// The side that visitors leave.
+        Origin => "origin",
+        /// The side where they arrive.
+        Destination => "destination",
+        /// Neither.
+        None => "none",
+    }
 }
 
 impl Decision<'_> {
@@ -178,80 +202,12 @@ impl Decision<'_> {
     }
 }
 
-impl Outcome {
-    /// The word for logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Set => "set",
-            Self::Same => "same",
-            Self::Replaced => "replaced",
-            Self::Kept => "kept",
-            Self::Invalid => "invalid",
-            Self::Expired => "expired",
-            Self::Forged => "forged",
-            Self::Unsealed => "unsealed",
-            Self::Replayed => "replayed",
-            Self::Unproven => "unproven",
-            Self::Gpc => "gpc",
-            Self::NotNavigation => "not_navigation",
-        }
-    }
-}
-
 impl From<Withheld> for NotCarried {
     fn from(why: Withheld) -> Self {
         match why {
             Withheld::NotNavigation => Self::NotNavigation,
             Withheld::Gpc => Self::Gpc,
             Withheld::NoConsent => Self::NoConsent,
-        }
-    }
-}
-
-impl NotCarried {
-    /// The word for logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::Unusable => "unusable",
-            Self::Gpc => "gpc",
-            Self::NoConsent => "no_consent",
-            Self::NotNavigation => "not_navigation",
-            Self::TooLong => "too_long",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-impl Refusal {
-    /// The stable code for the body, logs and metrics.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::BadHost => "bad_host",
-            Self::UnknownHost => "unknown_host",
-            Self::NotFound => "not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::Prefetch => "prefetch",
-            Self::UnknownLink => "unknown_link",
-            Self::MissingTo => "missing_to",
-            Self::RepeatedTo => "repeated_to",
-            Self::BadTo => "bad_to",
-            Self::NotAllowed => "not_allowed",
-        }
-    }
-}
-
-impl Role {
-    /// The word for logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Origin => "origin",
-            Self::Destination => "destination",
-            Self::None => "none",
         }
     }
 }

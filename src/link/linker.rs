@@ -29,7 +29,10 @@ impl Linker {
     /// `route` begins with `/` and does not end with one. Where pairs contradict each other the first one wins; the
     /// configuration refuses such files before they get here.
     #[must_use]
-    pub fn new(route: String, keys: Keys, pairs: Vec<DomainPair>) -> Self {
+    pub fn new(route: String, keys: Keys, mut pairs: Vec<DomainPair>) -> Self {
+        for (number, pair) in pairs.iter_mut().enumerate() {
+            pair.number = number;
+        }
         let mut sites = Sites::default();
         let mut origins: Vec<OriginRules> = Vec::new();
         for (index, pair) in pairs.iter().enumerate() {

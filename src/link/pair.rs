@@ -16,6 +16,8 @@ use super::entry::{Entry, Scheme};
 pub struct DomainPair {
     /// The name in logs and metrics.
     pub name: String,
+    /// Its place among all pairs, which `Linker::new` gives it.
+    pub number: usize,
     /// The hosts whose visitors it serves.
     pub origins: Vec<Origin>,
     /// Where they may be sent.

@@ -1,14 +1,12 @@
 //! A sealed hand-off as a real Chromium sees it, between two small sites with crosslink in front of them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use crosslink::http::handler::Handler;
-use crosslink::http::request_log::RequestLog;
-use crosslink::http::server::{self, Answer};
-use crosslink::replay::UsedTokens;
+use crosslink::http::server::{self, Answer, Listener};
 use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
@@ -18,7 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::sealed::OLD;
-use crate::support::{Client, Memory, eventually, needs, parse};
+use crate::support::{Client, Memory, eventually, handler, needs, parse};
 use crate::webdriver::Browser;
 
 #[test]
@@ -163,16 +161,15 @@ fn visit(path: &str, test: impl FnOnce(&Site, &Browser)) {
     let (shop, cart) = (format!("http://{origin}/"), format!("http://{checkout}/cart"));
     let site = Arc::new(Site { address, shop, cart, seen: Mutex::default(), log: Memory::kept() });
     let sink = site.log.sink();
-    let log = RequestLog::new(sink.clone(), config.log);
-    let crosslink = Handler::new(Arc::new(config.linker), Arc::new(UsedTokens::new(config.replay)), log);
-    let pages = Pages { crosslink, site: Arc::clone(&site) };
-    let (end, limits) = (CancellationToken::new(), config.limits);
+    let (end, limits) = (CancellationToken::new(), config.fixed.limits);
+    let pages = Pages { crosslink: handler(config, sink.clone()), site: Arc::clone(&site) };
     thread::scope(|scope| {
         let _end = end.clone().drop_guard();
         scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                server::run(vec![listener.try_into().unwrap()], pages, limits, end).await;
+                server::run(vec![Listener { socket: listener.try_into().unwrap(), tls: None }], pages, limits, end)
+                    .await;
             });
             let _ = sink.close(Duration::from_secs(5));
         });
@@ -226,7 +223,7 @@ struct Pages {
 }
 
 impl Answer for Pages {
-    async fn answer(&self, head: Parts) -> Response<Full<Bytes>> {
+    async fn answer(&self, head: Parts, peer: IpAddr) -> Response<Full<Bytes>> {
         let (target, cookies) = (head.uri.to_string(), field(&head.headers, "cookie"));
         let is_shop = field(&head.headers, "host").starts_with("www.");
         let response = match (is_shop, target.as_str()) {
@@ -235,7 +232,7 @@ impl Answer for Pages {
             (false, "/cart") => {
                 page(&format!("<pre id=cookies>{}</pre>", cookies.replace('&', "&amp;").replace('<', "&lt;")))
             }
-            _ => self.crosslink.answer(head.clone()).await,
+            _ => self.crosslink.answer(head.clone(), peer).await,
         };
         let seen = json!({
             "target": target, "cookies": cookies, "status": response.status().as_u16(),

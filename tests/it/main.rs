@@ -8,6 +8,7 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod admin;
 mod attacks;
 mod browser;
 mod browser_sealed;

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use crosslink::config::{self, Config};
 use crosslink::http::handler::Handler;
 use crosslink::http::request_log::RequestLog;
-use crosslink::http::server;
+use crosslink::http::server::{self, Listener};
 use crosslink::replay::UsedTokens;
+use crosslink::rules::Rules;
 use crosslink::sink::Sink;
 use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
@@ -67,21 +68,20 @@ impl App {
     /// Serves a configuration; only its `listen` is not followed.
     pub fn with(text: &str) -> Self {
         let config = parse(text);
-        let limits = config.limits;
+        let limits = config.fixed.limits;
         let log = Memory::kept();
         let sink = log.sink();
-        let log_lines = RequestLog::new(sink.clone(), config.log);
+        let lines = sink.clone();
         let stop = CancellationToken::new();
         let token = stop.clone();
         let (bound, address) = std::sync::mpsc::channel();
         let server = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let used = Arc::new(UsedTokens::new(config.replay));
-                let handler = Handler::new(Arc::new(config.linker), used, log_lines);
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                bound.send(listener.local_addr().unwrap()).unwrap();
-                server::run(vec![listener], handler, limits, token).await
+                let handler = handler(config, lines);
+                let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                bound.send(socket.local_addr().unwrap()).unwrap();
+                server::run(vec![Listener { socket, tls: None }], handler, limits, token).await
             })
         });
         Self { address: address.recv().unwrap(), stop, server: Some(server), sink, log }
@@ -170,6 +170,13 @@ impl Write for Memory {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// What answers by a configuration. A shared store of used tokens needs a runtime around this.
+pub fn handler(config: Config, sink: Sink) -> Handler {
+    let used = Arc::new(UsedTokens::new(config.fixed.replay));
+    let rules = Rules::new(config.linker, config.trusted_proxies, "test".into()).live();
+    Handler::new(rules, used, RequestLog::new(sink, config.fixed.log), Arc::default())
 }
 
 /// Checks a configuration that must be right.
@@ -351,7 +358,7 @@ impl Service {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("crosslink.yaml"), config).unwrap();
         // The path is logged: this one has no random letters, in which a search could find what it looks for.
-        command.current_dir(&folder).args(["serve", "--config", "crosslink.yaml"]);
+        command.current_dir(&folder).args(["serve", "--config", "crosslink.yaml", "--admin", "127.0.0.1:0"]);
         Self { _config: Some(folder), ..Self::spawn(&mut command, stdout) }
     }
 
@@ -377,6 +384,16 @@ impl Service {
             let addresses: Vec<_> =
                 listening.map(|event| event["address"].as_str().unwrap().parse().unwrap()).collect();
             (addresses.len() == count).then_some(addresses)
+        })
+    }
+
+    /// The operator's address, once it listens.
+    pub fn admin(&self) -> SocketAddr {
+        eventually("its admin port", || {
+            let log = fs::read_to_string(&self.stderr).unwrap();
+            let events = whole_lines(&log).map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let admin = events.filter(|event| event["message"] == "admin port").last()?;
+            Some(admin["address"].as_str().unwrap().parse().unwrap())
         })
     }
 

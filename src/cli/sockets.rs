@@ -1,0 +1,67 @@
+//! The sockets that are listened on: bound here, or handed over by systemd.
+
+use std::net::SocketAddr;
+
+use listenfd::ListenFd;
+use tokio::net::TcpListener;
+
+use super::{Failure, cannot_listen};
+use crate::http::server::Listener;
+use crate::http::tls::LiveTls;
+use crate::settings::Listen;
+
+/// Listens on all addresses for visitors. Sockets that systemd hands over (`LISTEN_FDS`) take the place of those of
+/// `listen`; one whose address stands under `tls` speaks TLS.
+pub(super) async fn bind(listen: &Listen, tls: &[LiveTls]) -> Result<Vec<Listener>, Failure> {
+    let tls_of = |address: SocketAddr| {
+        let number = listen.tls.iter().position(|known| *known == address)?;
+        tls.get(number).cloned()
+    };
+    let mut listeners = Vec::new();
+    let mut given = Vec::new();
+    for (address, socket) in handed_over()? {
+        given.push(address);
+        listeners.push(announced(address, socket, tls_of(address)));
+    }
+    let plain_is_given = given.iter().any(|address| !listen.tls.contains(address));
+    let plain = listen.plain.iter().filter(|_| !plain_is_given);
+    for address in plain.chain(listen.tls.iter().filter(|address| !given.contains(address))) {
+        let (local, socket) = listen_on(*address).await?;
+        listeners.push(announced(local, socket, tls_of(*address)));
+    }
+    Ok(listeners)
+}
+
+/// Listens on the operator's address.
+pub(super) async fn bind_admin(address: SocketAddr) -> Result<Listener, Failure> {
+    let (address, socket) = listen_on(address).await?;
+    tracing::info!(%address, "admin port");
+    Ok(Listener { socket, tls: None })
+}
+
+fn announced(address: SocketAddr, socket: TcpListener, tls: Option<LiveTls>) -> Listener {
+    tracing::info!(%address, tls = tls.is_some(), "listening");
+    Listener { socket, tls }
+}
+
+async fn listen_on(address: SocketAddr) -> Result<(SocketAddr, TcpListener), Failure> {
+    let bound = TcpListener::bind(address).await.and_then(|socket| Ok((socket.local_addr()?, socket)));
+    bound.map_err(|error| cannot_listen(address, &error))
+}
+
+fn handed_over() -> Result<Vec<(SocketAddr, TcpListener)>, Failure> {
+    let mut sockets = ListenFd::from_env();
+    let mut taken = Vec::new();
+    for number in 0..sockets.len() {
+        let socket = sockets.take_tcp_listener(number).and_then(|socket| {
+            let Some(socket) = socket else { return Ok(None) };
+            socket.set_nonblocking(true)?;
+            let socket = TcpListener::from_std(socket)?;
+            Ok(Some((socket.local_addr()?, socket)))
+        });
+        let no_socket =
+            |error| Failure::new(format!("cannot use a socket of systemd: {error}"), "give TCP sockets only");
+        taken.extend(socket.map_err(no_socket)?);
+    }
+    Ok(taken)
+}

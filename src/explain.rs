@@ -1,0 +1,248 @@
+//! What would happen to this link, and why? Each step of the decision, in words.
+//!
+//! It makes the request that a browser would send and takes it the server's own way, so it can't say anything
+//! else. Only whether a token was used before it does not know.
+
+use std::fmt::{Display, Write};
+
+use hyper::header::{COOKIE, HOST, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Version};
+use url::{Position, Url};
+
+use crate::http::head::with_visit;
+use crate::http::response;
+use crate::link::{Decision, DomainPair, HandOff, Land, Linker, NotCarried, Outcome, Refusal, Sealed, Step, Trace};
+
+/// A request as somebody writes it down.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The whole address; without a scheme it is https.
+    pub url: &'a str,
+    /// `Cookie` fields.
+    pub cookies: &'a [String],
+    /// Other fields, as `Name: value`; `Host` replaces the URL's.
+    pub headers: &'a [String],
+}
+
+/// What no browser could ask.
+#[derive(Debug)]
+pub struct Unaskable {
+    /// What is wrong.
+    pub problem: String,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+/// What would happen.
+pub struct Explained {
+    /// Each step, and the head of the answer.
+    pub text: String,
+    /// Whether nothing is served.
+    pub refused: bool,
+}
+
+/// Asks the decision.
+///
+/// # Errors
+///
+/// The question is none that a browser could ask.
+pub fn explain(linker: &Linker, question: Question<'_>) -> Result<Explained, Unaskable> {
+    let head = request(question)?;
+    let mut explanation = Explanation { text: format!("{} {}\n\n", question.method, question.url) };
+    let refused = with_visit(&head, |visit| {
+        let decision = linker.decide_traced(visit, &mut explanation);
+        explanation.conclude(&decision, linker);
+        matches!(decision, Decision::Refuse(..))
+    });
+    Ok(Explained { text: explanation.text, refused })
+}
+
+/// The head of the request that a browser would send for the URL: read by the URL Standard, as browsers do.
+fn request(question: Question<'_>) -> Result<Parts, Unaskable> {
+    let no_url = |why: &dyn Display| Unaskable {
+        problem: format!("`{}` is no URL that a browser can ask for: {why}", question.url),
+        hint: "write it in quotes and whole, such as 'https://www.yoursite.com/go/checkout'",
+    };
+    let text = question.url;
+    let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let url = Url::parse(&whole).map_err(|error| no_url(&error))?;
+    let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
+    let host = host.ok_or_else(|| no_url(&"it does not begin with https:// or http://"))?;
+    let target = &url[Position::BeforePath..Position::AfterQuery];
+    let request = Request::builder().method(question.method).uri(target).version(Version::HTTP_11);
+    let (mut head, ()) = request.body(()).map_err(|error| no_url(&error))?.into_parts();
+    for cookie in question.cookies {
+        head.headers.append(COOKIE, header_value(cookie.trim())?);
+    }
+    for header in question.headers {
+        let (name, value) = header.split_once(':').ok_or_else(|| no_header(header))?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| no_header(header))?;
+        head.headers.append(name, header_value(value.trim())?);
+    }
+    if !head.headers.contains_key(HOST) {
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        head.headers.insert(HOST, header_value(&format!("{host}{port}"))?);
+    }
+    Ok(head)
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, Unaskable> {
+    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| no_header(text))
+}
+
+fn no_header(text: &str) -> Unaskable {
+    Unaskable {
+        problem: format!("`{text}` can't stand in a header"),
+        hint: "write --header 'Name: value' or --cookie 'name=value', without control characters",
+    }
+}
+
+/// One line a step: a word for what was looked at, and what was found.
+struct Explanation {
+    text: String,
+}
+
+impl Explanation {
+    fn line(&mut self, what: &str, found: impl Display) {
+        // Writing to a text does not fail.
+        let _ = writeln!(self.text, "{what:<9} {found}");
+    }
+
+    fn conclude(&mut self, decision: &Decision<'_>, linker: &Linker) {
+        match decision {
+            Decision::HandOff(HandOff { carried: Ok(class), .. }) => {
+                self.line("class", class.as_str());
+                self.line("answer", "redirected, with the identity");
+            }
+            Decision::HandOff(HandOff { carried: Err(why), .. }) => {
+                self.line(
+                    "answer",
+                    format!("redirected without an identity ({}): {}", why.as_str(), no_identity(*why)),
+                );
+            }
+            Decision::Land(Land { outcome, class, first_use, .. }) => {
+                if let Some(class) = class {
+                    self.line("class", class.as_str());
+                }
+                if first_use.is_some() {
+                    self.line("token", "must not have been used before; only the server knows that");
+                }
+                self.line("answer", format!("the clean URL; {} ({})", landed(*outcome), outcome.as_str()));
+            }
+            Decision::HonoursGpc => self.line("answer", "this origin says that it honours Sec-GPC"),
+            Decision::Refuse(refusal, _) => {
+                self.line("answer", format!("refused ({}): {}", refusal.code(), advice(*refusal, linker)));
+            }
+        }
+        let response = response::of(decision);
+        let _ = writeln!(self.text, "\nHTTP/1.1 {}", response.status());
+        for (name, value) in response.headers() {
+            let _ = writeln!(self.text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        }
+    }
+}
+
+impl Trace for Explanation {
+    fn step(&mut self, step: Step<'_>) {
+        match step {
+            Step::Host { host, origin, landing } => {
+                let roles = match (origin, landing) {
+                    (true, true) => "is an origin, and a destination on which identities land",
+                    (true, false) => "is an origin",
+                    (false, true) => "is a destination on which identities land",
+                    (false, false) => "is a destination, but no pair has a `landing` for it",
+                };
+                self.line("host", format!("{host} {roles}"));
+            }
+            Step::Link(name) => self.line("link", name),
+            Step::To(to) => self.line("to", to),
+            Step::Target(url) => self.line("target", url),
+            Step::BadTarget(why) => self.line("target", format!("refused: {why}")),
+            Step::Admitted(DomainPair { name, .. }) => self.line("pair", format!("{name} admits it")),
+            Step::NotAllowed(why) => self.line("pair", format!("none admits it: {why}")),
+            Step::Landing(DomainPair { name, .. }) => self.line("pair", format!("{name} lands identities here")),
+            Step::CookieAbsent(name) => self.line("cookie", format!("{name} is not there")),
+            Step::CookieUnusable(name, why) => self.line("cookie", format!("{name} is passed over: {why}")),
+            Step::CookieTaken(name, identity) => {
+                self.line("cookie", format!("{name} is taken: {}", identity.reveal()));
+            }
+            Step::CookieNotNeeded(name) => self.line("cookie", format!("{name} is not looked at any more")),
+            Step::Arrived(identity) => self.line("arriving", identity.reveal()),
+            Step::ArrivedUnusable(why) => self.line("arriving", format!("an identity that can't be used: {why}")),
+            Step::ArrivedSeveral => self.line("arriving", "more than one identity, so none is believed"),
+            Step::Sealed(why) => self.line("arriving", format!("a token that stays shut: {}", shut(why))),
+        }
+    }
+}
+
+fn shut(why: Sealed) -> &'static str {
+    match why {
+        Sealed::Invalid => "it is no token, or its key is not in this file",
+        Sealed::Forged => "it was changed, or made for another destination or browser",
+        Sealed::Expired => "it is older than two minutes",
+    }
+}
+
+fn no_identity(why: NotCarried) -> &'static str {
+    match why {
+        NotCarried::Absent => "the visitor has none of the cookies",
+        NotCarried::Unusable => "no cookie has a usable value",
+        NotCarried::Gpc => "the visitor opted out with Sec-GPC",
+        NotCarried::NoConsent => "the cookie of `consent` does not say that the visitor agreed",
+        NotCarried::NotNavigation => "not a visit, but a HEAD, an image or a script",
+        NotCarried::TooLong => "the URL would be over 8192 bytes",
+        NotCarried::Failed => "the URL with the identity did not read back as an allowed one",
+    }
+}
+
+fn landed(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Set => "the cookie is set, the visitor had no identity here",
+        Outcome::Same => "the cookie is set again, the visitor had this identity already",
+        Outcome::Replaced => "the cookie is set in place of another identity",
+        Outcome::Kept => "no cookie, the identity that the visitor has here stays",
+        Outcome::Invalid => "no cookie, the arriving identity can't be used",
+        Outcome::Expired => "no cookie, the token's time is over",
+        Outcome::Forged => "no cookie, the token was changed, or made for another destination or browser",
+        Outcome::Unsealed => "no cookie, this landing accepts only sealed identities",
+        Outcome::Replayed => "no cookie, the token was used before",
+        Outcome::Unproven => "no cookie, whether the token was used before is not known",
+        Outcome::Gpc => "no cookie, the visitor opted out with Sec-GPC",
+        Outcome::NotNavigation => "no cookie, not a visit but a HEAD, an image or a script",
+    }
+}
+
+/// What the operator can do about a refusal.
+fn advice(refusal: Refusal, linker: &Linker) -> String {
+    match refusal {
+        Refusal::BadHost => "the request must name exactly one well-formed host".to_owned(),
+        Refusal::UnknownHost => {
+            let origins = linker.pairs().iter().flat_map(|pair| &pair.origins).map(ToString::to_string);
+            let destinations = linker.pairs().iter().flat_map(|pair| &pair.destinations).map(ToString::to_string);
+            let mut known: Vec<String> = origins.chain(destinations).take(MOST_HOSTS + 1).collect();
+            if known.len() > MOST_HOSTS {
+                known.truncate(MOST_HOSTS);
+                known.push("…".to_owned());
+            }
+            format!("the file knows these hosts: {}", known.join(", "))
+        }
+        Refusal::NotFound => {
+            "the path is no link, and the query names no identity that lands here; a proxy should send \
+                              this to the site itself, or the pair needs `landing: {}`"
+                .to_owned()
+        }
+        Refusal::MethodNotAllowed => "links are followed with GET or HEAD".to_owned(),
+        Refusal::Prefetch => "a browser that fetches ahead gets nothing; it loads normally at the click".to_owned(),
+        Refusal::UnknownLink => "add the name to `links` of a pair of this origin".to_owned(),
+        Refusal::MissingTo => "add `?to=` and the escaped address, or use a named link".to_owned(),
+        Refusal::RepeatedTo => "the link must have one `to`; is the address in it escaped?".to_owned(),
+        Refusal::BadTo => "write a plain https address, escaped as `encodeURIComponent` does".to_owned(),
+        Refusal::NotAllowed => "if visitors may go there, add it to `destination` of a pair of this origin".to_owned(),
+    }
+}
+
+/// The most hosts that are listed as advice.
+const MOST_HOSTS: usize = 20;

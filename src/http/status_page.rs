@@ -1,0 +1,185 @@
+//! The page on which an operator sees how it goes.
+
+use std::time::Duration;
+
+use hyper::Method;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use url::form_urlencoded;
+
+use crate::explain::{Explained, Question, Unaskable, explain};
+use crate::link::DomainPair;
+use crate::metrics::{Metrics, PairCounts};
+use crate::rules::Rules;
+
+/// The link that somebody wants explained.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    url: String,
+    cookie: String,
+    header: String,
+}
+
+impl Asked {
+    /// Reads what the page's own form sends.
+    pub(super) fn parse(query: &str) -> Self {
+        let mut asked = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "url" => asked.url = value.into_owned(),
+                "cookie" => asked.cookie = value.into_owned(),
+                "header" => asked.header = value.into_owned(),
+                _ => {}
+            }
+        }
+        asked
+    }
+}
+
+pub(super) fn render(rules: &Rules, metrics: &Metrics, uptime: Duration, asked: &Asked) -> String {
+    let uptime = Duration::from_secs(uptime.as_secs());
+    let used: Vec<_> = rules.linker.pairs().iter().zip(&rules.counts).collect();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "crosslink" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    h1 { "crosslink " (env!("CARGO_PKG_VERSION")) }
+                    p { "Up for " (humantime::format_duration(uptime)) "." }
+                    (configuration(rules, metrics))
+                    h2 { "Pairs" }
+                    @for (pair, counts) in used.iter().take(MOST_PAIRS) { (pair_section(pair, counts, metrics)) }
+                    @if used.len() > MOST_PAIRS { p { "… and " (used.len() - MOST_PAIRS) " more; see " a href="/metrics" { "/metrics" } "." } }
+                    h2 { "Refusals" }
+                    (refusals(metrics))
+                    h2 id="explain" { "Explain this link" }
+                    (explain_form(rules, asked))
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn configuration(rules: &Rules, metrics: &Metrics) -> Markup {
+    html! {
+        p {
+            "Configuration " code { (rules.path.display()) } ", in force since "
+            (humantime::format_rfc3339_seconds(rules.read_at)) "."
+        }
+        @if !metrics.last_reload_successful() {
+            p.wrong role="status" { "The file was changed since then, but is faulty: the log says where." }
+        }
+    }
+}
+
+fn pair_section(pair: &DomainPair, counts: &PairCounts, metrics: &Metrics) -> Markup {
+    let hand_offs = metrics.hand_offs(counts);
+    let landings = metrics.landings(counts);
+    let sum = |counted: &[(&str, u64)], words: &[&str]| -> u64 {
+        counted.iter().filter(|(word, _)| words.contains(word)).map(|(_, count)| count).sum()
+    };
+    let left = sum(&hand_offs, &["named", "anonymous"]);
+    let arrived = sum(&landings, &["set", "same", "replaced", "kept"]);
+    html! {
+        section {
+            h3 { (pair.name) }
+            (bars("Hand-offs, by the identity that went along", &hand_offs))
+            @if pair.landing.is_some() {
+                (bars("Landings, by what became of the identity", &landings))
+                @if left > 0 { (share(arrived, left)) }
+            }
+        }
+    }
+}
+
+/// How many of those who left with an identity arrived with it: more than all is possible, where other crosslinks hand
+/// off to this one.
+fn share(arrived: u64, left: u64) -> Markup {
+    let percent = arrived.saturating_mul(100) / left;
+    html! {
+        p { "Arrived: " (arrived) " of " (left) " identities that left here (" (percent) " %)" }
+        (bar(arrived.min(left), left))
+    }
+}
+
+fn refusals(metrics: &Metrics) -> Markup {
+    bars("Requests that were not served, by code", &metrics.refusals())
+}
+
+fn bars(caption: &str, counted: &[(&str, u64)]) -> Markup {
+    let most = counted.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    html! {
+        @if most == 0 { p { (caption) ": none yet." } }
+        @else {
+            table {
+                caption { (caption) }
+                @for (word, count) in counted.iter().filter(|(_, count)| *count > 0) {
+                    tr { th scope="row" { code { (word) } } td.number { (count) } td { (bar(*count, most)) } }
+                }
+            }
+        }
+    }
+}
+
+/// A plain bar; the number stands beside it, so it is of no use to who can't see it.
+fn bar(part: u64, whole: u64) -> Markup {
+    let width = part.saturating_mul(BAR_WIDTH) / whole.max(1);
+    html! {
+        svg width=(BAR_WIDTH) height="10" aria-hidden="true" {
+            rect.track width=(BAR_WIDTH) height="10" {}
+            rect.part width=(width) height="10" {}
+        }
+    }
+}
+
+fn explain_form(rules: &Rules, asked: &Asked) -> Markup {
+    html! {
+        form action="/#explain" {
+            label for="url" { "The link's whole address, or that of a page on the destination" }
+            input id="url" name="url" value=(asked.url) autocomplete="off" required;
+            label for="cookie" { "The visitor's cookies, such as " code { "km_ni=bob%40bob.com" } }
+            input id="cookie" name="cookie" value=(asked.cookie) autocomplete="off";
+            label for="header" { "Another header, such as " code { "Sec-GPC: 1" } }
+            input id="header" name="header" value=(asked.header) autocomplete="off";
+            button { "Explain" }
+        }
+        @if !asked.url.is_empty() { pre { (explanation(rules, asked)) } }
+    }
+}
+
+fn explanation(rules: &Rules, asked: &Asked) -> String {
+    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let cookies: Vec<String> = given(&asked.cookie).into_iter().collect();
+    let headers: Vec<String> = given(&asked.header).into_iter().collect();
+    let question = Question { method: &Method::GET, url: &asked.url, cookies: &cookies, headers: &headers };
+    match explain(&rules.linker, question) {
+        Ok(Explained { text, .. }) => text,
+        Err(Unaskable { problem, .. }) => problem,
+    }
+}
+
+/// A page for people: whoever has more pairs asks Prometheus.
+const MOST_PAIRS: usize = 100;
+const BAR_WIDTH: u64 = 240;
+
+const STYLE: &str = "
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 44rem; margin: 0 auto; padding: 1rem; }
+section { margin-bottom: 2rem; }
+table { border-spacing: 0; margin: .5rem 0; }
+caption { text-align: left; padding-bottom: .25rem; }
+th { text-align: left; font-weight: normal; padding-right: 1rem; }
+.number { text-align: right; padding-right: 1rem; font-variant-numeric: tabular-nums; }
+.track { fill: #8884; } .part { fill: #2a78d6; }
+label { display: block; margin-top: .75rem; }
+input { width: 100%; box-sizing: border-box; font: inherit; padding: .25rem; }
+button { margin-top: 1rem; font: inherit; padding: .25rem 1rem; }
+pre { overflow-x: auto; padding: 1rem; background: #8882; }
+.wrong { border-left: .25rem solid #c22; padding-left: .75rem; }
+";

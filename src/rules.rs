@@ -1,0 +1,53 @@
+//! What a reload swaps, as a whole.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use crate::link::Linker;
+use crate::metrics::PairCounts;
+
+/// The rules in force, which may be others for the next request.
+pub type LiveRules = Arc<ArcSwap<Rules>>;
+
+/// The rules of one configuration.
+#[derive(Debug)]
+pub struct Rules {
+    /// What the visitors get.
+    pub linker: Linker,
+    /// The counters of its pairs, by their number.
+    pub counts: Vec<PairCounts>,
+    /// Whose `X-Request-Id` and `traceparent` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The file that says so.
+    pub path: PathBuf,
+    /// When it was read.
+    pub read_at: SystemTime,
+}
+
+impl Rules {
+    /// Rules that were read just now.
+    #[must_use]
+    pub fn new(linker: Linker, trusted_proxies: Vec<IpNet>, path: PathBuf) -> Self {
+        let counts = linker.pairs().iter().map(|_| PairCounts::default()).collect();
+        Self { linker, counts, trusted_proxies, path, read_at: SystemTime::now() }
+    }
+
+    /// Makes them the ones in force.
+    #[must_use]
+    pub fn live(self) -> LiveRules {
+        Arc::new(ArcSwap::from_pointee(self))
+    }
+
+    /// Whether the other end of a connection is a proxy that is believed. An IPv4 address counts as itself when it comes
+    /// through an IPv6 socket.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
