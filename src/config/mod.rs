@@ -84,12 +84,9 @@ pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
     let raw: RawConfig = serde_yaml::from_str(text).map_err(|error| vec![shape::fault(&error, text)])?;
     let mut faults = Faults::default();
     server::check_version(raw.version.as_ref(), &mut faults);
-    let (tls, certificates) = tls::listeners(raw.tls.as_ref(), &mut faults).into_iter().unzip();
-    let listen = Listen {
-        plain: server::listen(raw.listen.as_ref(), &mut faults),
-        tls,
-        admin: server::admin(raw.admin.as_ref(), &mut faults),
-    };
+    let plain = server::listen(raw.listen.as_ref(), raw.tls.is_some(), &mut faults);
+    let (tls, certificates) = tls::listeners(raw.tls.as_ref(), &plain, &mut faults).into_iter().unzip();
+    let listen = Listen { plain, tls, admin: server::admin(raw.admin.as_ref(), &mut faults) };
     let fixed = Fixed {
         listen,
         limits: server::limits(raw.limits.as_ref().unwrap_or(&raw::RawLimits::default()), &mut faults),

@@ -20,8 +20,13 @@ pub(super) fn check_version(version: Option<&Text>, faults: &mut Faults) {
     }
 }
 
-pub(super) fn listen(listen: Option<&Spanned<OneOrMany>>, faults: &mut Faults) -> Vec<SocketAddr> {
-    listen.map_or_else(|| vec![DEFAULT_LISTEN], |listen| addresses(listen, faults))
+/// The addresses for plain HTTP: where there is TLS, only those that are asked for.
+pub(super) fn listen(listen: Option<&Spanned<OneOrMany>>, has_tls: bool, faults: &mut Faults) -> Vec<SocketAddr> {
+    match listen {
+        Some(listen) => addresses(listen, faults),
+        None if has_tls => Vec::new(),
+        None => vec![DEFAULT_LISTEN],
+    }
 }
 
 /// Addresses to listen on, at least one.

@@ -1,8 +1,8 @@
 //! The key `tls`: certificates, and the addresses where they are shown.
 
-use std::fmt::{self, Display};
+use std::fmt;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_yaml::Spanned;
@@ -12,21 +12,31 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{ServerConfig, version};
+use tokio_rustls::rustls::{Error, ServerConfig, version};
 
 use super::fault::Faults;
 use super::raw::{RawTls, Text};
 use super::server::addresses;
+use super::trust::read_plain_file;
 
-/// Each TLS address with all that is shown there.
+/// Each TLS address with all that is shown there. `plain` are the addresses for plain HTTP.
 pub(super) fn listeners(
     raw: Option<&Spanned<Vec<Spanned<RawTls>>>>,
+    plain: &[SocketAddr],
     faults: &mut Faults,
 ) -> Vec<(SocketAddr, Arc<ServerConfig>)> {
+    if let Some(raw) = raw.filter(|raw| raw.value.is_empty()) {
+        faults.add(raw, "there is no certificate", "write `listen`, `certificate` and `key`, or leave `tls` out");
+    }
     let provider = Arc::new(ring::default_provider());
     let mut shown: Vec<(SocketAddr, Vec<Arc<CertifiedKey>>)> = Vec::new();
     for Spanned { value: tls, .. } in raw.into_iter().flat_map(|raw| &raw.value) {
         let addresses = addresses(&tls.listen, faults);
+        // With port 0 each gets a port of its own.
+        if let Some(both) = addresses.iter().find(|address| address.port() != 0 && plain.contains(address)) {
+            let hint = "keep one of them, or give them different ports";
+            faults.add(&tls.listen, format!("{both} is an address for plain HTTP under `listen` already"), hint);
+        }
         let Some(certified) = certified(tls, &provider, faults).map(Arc::new) else { continue };
         for address in addresses {
             match shown.iter_mut().find(|(known, _)| *known == address) {
@@ -41,7 +51,7 @@ pub(super) fn listeners(
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])
             .ok()?;
         let mut config = versions.with_no_client_auth().with_cert_resolver(Arc::new(ByName(shown)));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).to_vec();
         Some((address, Arc::new(config)))
     };
     shown.into_iter().filter_map(config).collect()
@@ -53,38 +63,57 @@ fn certified(tls: &RawTls, provider: &CryptoProvider, faults: &mut Faults) -> Op
     let key = private_key(&tls.key, faults);
     let (chain, key) = (chain?, key?);
     let certified = CertifiedKey::from_der(chain, key, provider);
-    if let Err(error) = &certified {
-        faults.add(
+    match &certified {
+        Ok(_) => {}
+        Err(Error::InconsistentKeys(_)) => faults.add(
             &tls.key,
-            format!("the key does not fit the certificate: {error}"),
-            "name the key that the certificate was made for, in PEM form",
-        );
+            "this is the key of another certificate",
+            "name the key that the certificate was made for",
+        ),
+        Err(Error::InvalidCertificate(_)) => {
+            faults.add(&tls.certificate, "the certificate is damaged", CERTIFICATE_HINT);
+        }
+        Err(_) => faults.add(
+            &tls.key,
+            "a key of this kind can't be used",
+            "use one for ECDSA with the curve P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits",
+        ),
     }
     certified.ok()
 }
 
 fn certificates(file: &Text, faults: &mut Faults) -> Option<Vec<CertificateDer<'static>>> {
-    let read = CertificateDer::pem_file_iter(&file.value).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let problem: Box<dyn Display> = match read {
-        Ok(chain) if !chain.is_empty() => return Some(chain),
-        Ok(_) => Box::new("it holds none"),
-        Err(error) => Box::new(error),
-    };
-    let hint = "name a PEM file that holds the certificate and those that vouch for it, such as fullchain.pem";
-    faults.add(file, format!("the certificate can't be read: {problem}"), hint);
-    None
+    let (text, _) = read(file, faults)?;
+    match CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>() {
+        Ok(chain) if !chain.is_empty() => Some(chain),
+        // Not the library's words: they may show a line of the file, which may be the key by mistake.
+        _ => {
+            faults.add(file, "there is no certificate in PEM form in this file", CERTIFICATE_HINT);
+            None
+        }
+    }
 }
 
 fn private_key(file: &Text, faults: &mut Faults) -> Option<PrivateKeyDer<'static>> {
-    let key = PrivateKeyDer::from_pem_file(&file.value);
+    let (text, mode) = read(file, faults)?;
+    let key = PrivateKeyDer::from_pem_slice(&text);
     if key.is_err() {
-        // Not the library's words: they may show a line of the file.
-        faults.add(file, "the key can't be read", "name a PEM file that holds one private key, without a password");
-    } else if std::fs::metadata(&file.value).is_ok_and(|metadata| metadata.permissions().mode() & 0o006 != 0) {
+        let hint = "name a PEM file that holds one private key, without a password";
+        faults.add(file, "there is no key in PEM form in this file, or it has a password", hint);
+    } else if mode & 0o006 != 0 {
         let problem = "everybody on this machine can read or change this file";
         faults.warn(file, problem, "take that away: chmod o-rw");
     }
     key.ok()
+}
+
+/// The text of a file, and its mode.
+fn read(file: &Text, faults: &mut Faults) -> Option<(Vec<u8>, u32)> {
+    let read = read_plain_file(Path::new(&file.value), LONGEST_FILE);
+    if let Err(error) = &read {
+        faults.add(file, format!("the file can't be read: {error}"), "check its path and who may read it");
+    }
+    read.ok()
 }
 
 /// The certificate that fits the name which a visitor asks for, else the first.
@@ -108,3 +137,9 @@ impl fmt::Debug for ByName {
         write!(f, "{} certificates", self.0.len())
     }
 }
+
+const CERTIFICATE_HINT: &str =
+    "name a PEM file that holds the certificate and those that vouch for it, such as fullchain.pem";
+
+/// Some hundred times what a long chain takes.
+const LONGEST_FILE: u64 = 1024 * 1024;

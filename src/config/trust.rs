@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use redis::{ConnectionInfo, IntoConnectionInfo, parse_redis_url};
 use serde_yaml::Spanned;
@@ -95,15 +96,22 @@ fn secret<'a>(
     }
 }
 
-/// The text of a secret's file, and its mode. What is no plain file, such as a pipe, could keep the program waiting.
+/// The text of a secret's file, and its mode.
 fn read_secret(path: &str) -> io::Result<(String, u32)> {
+    let (bytes, mode) = read_plain_file(Path::new(path), LONGEST_SECRET + 1)?;
+    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text in UTF-8"))?;
+    Ok((text, mode))
+}
+
+/// The beginning of a file, and its mode. What is no plain file, such as a pipe, could keep the program waiting.
+pub(super) fn read_plain_file(path: &Path, longest: u64) -> io::Result<(Vec<u8>, u32)> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is no plain file"));
     }
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(LONGEST_SECRET + 1).read_to_string(&mut text)?;
-    Ok((text, metadata.permissions().mode()))
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(longest).read_to_end(&mut bytes)?;
+    Ok((bytes, metadata.permissions().mode()))
 }
 
 /// Where used tokens are remembered.

@@ -14,7 +14,7 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, Version};
+use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,7 +34,8 @@ pub trait Answer: Send + Sync + 'static {
     /// the other end of the connection.
     fn answer(&self, head: Parts, peer: IpAddr) -> impl Future<Output = Response<Full<Bytes>>> + Send;
 
-    /// Takes note of a head that nobody could read, or that was too large, and was refused by itself.
+    /// Takes note of a head that nobody could read, or that was too large, and was refused by itself; or of a connection
+    /// of HTTP/2 that was closed because of what came on it.
     fn unreadable(&self, _too_large: bool) {}
 
     /// Takes note of a connection.
@@ -140,13 +141,15 @@ impl<A: Answer> Server<A> {
         let _ = stream.set_nodelay(true);
         match tls {
             None => self.http1(stream, peer.ip()).await,
-            Some(tls) => match tls::accept(&tls, stream, self.limits.head_timeout).await {
+            Some(tls) => match tls::accept(&tls, stream, self.limits.head_timeout, &self.stop).await {
                 Some(stream) if tls::speaks_http2(&stream) => {
                     let answer = |request| {
                         let server = Arc::clone(&self);
                         async move { server.answer(request, peer.ip()).await }
                     };
-                    http2::serve(stream, self.limits, &self.stop, answer).await;
+                    if http2::serve(stream, self.limits, &self.stop, answer).await {
+                        self.handler.unreadable(false);
+                    }
                 }
                 Some(stream) => self.http1(stream, peer.ip()).await,
                 None => {}
@@ -178,9 +181,14 @@ impl<A: Answer> Server<A> {
     async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Response<Full<Bytes>>, Infallible> {
         let (head, _body) = request.into_parts();
         let is_http1 = head.version < Version::HTTP_2;
+        let is_head = head.method == Method::HEAD;
         let mut response = self.handler.answer(head, peer).await;
         if is_http1 && self.stop.is_cancelled() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if is_head && !is_http1 {
+            // In HTTP/1.1 hyper leaves the body of such an answer out by itself (RFC 9110, 9.3.2).
+            *response.body_mut() = Full::default();
         }
         Ok(response)
     }

@@ -69,10 +69,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
     /// A socket that is closed with unread bytes, such as a body that nobody wanted, resets the connection, and the
     /// reset can overtake the answer (RFC 9112, 9.6). So what still comes is read and dropped, for a while.
     pub(super) async fn linger(mut self) {
-        if !self.answered || self.ended || self.stream.shutdown().await.is_err() {
-            return;
-        }
-        let drop_the_rest = async {
+        let close = async {
+            // Over TLS this says that nothing was cut off (RFC 8446, 6.1), and waits for a client that does not read.
+            if self.stream.shutdown().await.is_err() || !self.answered || self.ended {
+                return;
+            }
             let mut buffer = vec![0; 4096];
             let mut room = LINGER_BYTES;
             while room > 0 {
@@ -82,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
                 }
             }
         };
-        let _ = timeout(LINGER_TIME, drop_the_rest).await;
+        let _ = timeout(LINGER_TIME, close).await;
     }
 
     /// Ready when the patience is over.
@@ -90,7 +91,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
         if !self.stopping && self.stop.as_mut().poll(cx).is_ready() {
             self.stopping = true;
             if self.phase == Phase::Idle {
-                self.wait_until(Instant::now() + LAST_CALL);
+                let last_call = if self.answered { LAST_CALL } else { FIRST_CALL };
+                self.wait_until(Instant::now() + last_call);
                 self.timer.as_mut().reset(self.deadline);
             }
         }
@@ -174,7 +176,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx) {
+            return Poll::Ready(flushed);
+        }
+        // TLS takes an answer into a buffer of its own, and waits here for a client that does not read it.
+        ready!(self.poll_expired(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -189,6 +196,10 @@ const HEAD_END: [u8; 4] = *b"\r\n\r\n";
 /// request whose bytes are here already is seen and answered.
 const LAST_CALL: Duration = Duration::from_millis(20);
 
+/// The same for a connection that has not asked anything yet: its first request is probably on its way, which over the
+/// internet takes longer than that.
+pub(super) const FIRST_CALL: Duration = Duration::from_millis(500);
+
 /// How long, and for how many bytes, a connection that is answered and done with is read on.
-const LINGER_TIME: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 256 * 1024;
+pub(super) const LINGER_TIME: Duration = Duration::from_secs(2);
+pub(super) const LINGER_BYTES: usize = 256 * 1024;

@@ -61,14 +61,15 @@ fn an_honest_visitor_takes_exactly_one_identity_along_and_lands_with_it() {
 }
 
 /// One line of a table.
-struct Case {
-    place: String,
-    expected: String,
-    request: Vec<u8>,
+pub struct Case {
+    pub place: String,
+    pub expected: String,
+    /// As HTTP/1.1 has it.
+    pub request: Vec<u8>,
 }
 
 /// Reads a table; the format stands at the top of `attacks.txt`.
-fn table(file: &str) -> Vec<Case> {
+pub fn table(file: &str) -> Vec<Case> {
     let text = fs::read_to_string(repository("tests/data").join(file)).unwrap();
     let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let case = |(index, line): (usize, &str)| {
@@ -126,20 +127,7 @@ fn assert_all(app: &App, cases: &[Case]) {
 
 impl Case {
     fn judge(&self, app: &App) -> Result<(), String> {
-        let reply = self.reply(app)?;
-        let answer = match (reply.location(), reply.set_cookie()) {
-            (Some(to), None) => format!("{} {to}", reply.status),
-            (Some(to), Some(cookie)) => format!("{} {to} {}", reply.status, cookie.split(';').next().unwrap()),
-            (None, None) if reply.body.is_empty() => reply.status.to_string(),
-            (None, None) if reply.status == status_of(reply.code()) => reply.code().to_owned(),
-            _ => format!("{reply:?}"),
-        };
-        let is_safe = reply.location().is_none_or(is_allowed) && reply.set_cookie().is_none_or(is_harmless);
-        let is_single = reply.count("location") <= 1 && reply.count("set-cookie") <= 1;
-        if reply.status >= 500 || !is_safe || !is_single || reply.body.contains("evil") {
-            return Err(format!("a dangerous answer: {reply:?}"));
-        }
-        if answer == self.expected { Ok(()) } else { Err(format!("expected {}, got {answer}", self.expected)) }
+        judge(&self.reply(app)?, &self.expected)
     }
 
     /// Sends it, closes the sending side and reads all that comes, which must be exactly one reply.
@@ -162,6 +150,23 @@ impl Case {
         let is_whole = reply.field("content-length").unwrap_or("0") == body.len().to_string();
         if is_whole { Ok(reply) } else { Err(format!("not one whole reply: {text}")) }
     }
+}
+
+/// Whether an answer is the one that must come, and harmless.
+pub fn judge(reply: &Reply, expected: &str) -> Result<(), String> {
+    let answer = match (reply.location(), reply.set_cookie()) {
+        (Some(to), None) => format!("{} {to}", reply.status),
+        (Some(to), Some(cookie)) => format!("{} {to} {}", reply.status, cookie.split(';').next().unwrap()),
+        (None, None) if reply.body.is_empty() => reply.status.to_string(),
+        (None, None) if reply.status == status_of(reply.code()) => reply.code().to_owned(),
+        _ => format!("{reply:?}"),
+    };
+    let is_safe = reply.location().is_none_or(is_allowed) && reply.set_cookie().is_none_or(is_harmless);
+    let is_single = reply.count("location") <= 1 && reply.count("set-cookie") <= 1;
+    if reply.status >= 500 || !is_safe || !is_single || reply.body.contains("evil") {
+        return Err(format!("a dangerous answer: {reply:?}"));
+    }
+    if answer == expected { Ok(()) } else { Err(format!("expected {expected}, got {answer}")) }
 }
 
 fn status_of(code: &str) -> u16 {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, PipeWriter, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -228,17 +228,21 @@ impl Ask<'_> {
 
 /// A connection that sends and reads bytes.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     is_head: bool,
 }
 
+/// What bytes go over: a socket, or TLS on it.
+pub trait Wire: Read + Write {}
+impl<W: Read + Write> Wire for W {}
+
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, is_head: false }
+        Self::over(socket(address))
+    }
+
+    pub fn over(stream: impl Wire + 'static) -> Self {
+        Self { stream: Box::new(stream), is_head: false }
     }
 
     /// Sends bytes. A server that has closed already is no failure here: what it said is read afterwards.
@@ -279,6 +283,15 @@ impl Client {
             _ => started.elapsed(),
         }
     }
+}
+
+/// A socket that is not waited for without end.
+pub fn socket(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
 }
 
 /// A reply, read to its end.
@@ -348,18 +361,37 @@ pub struct Service {
     pub program: Program,
     pub stdout: NamedTempFile,
     pub stderr: NamedTempFile,
-    _config: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 impl Service {
     /// Starts `crosslink serve` with a configuration; `command` is [`crosslink`] or runs it. A pipe takes the place of the
     /// file for stdout.
-    pub fn serve(mut command: Command, config: &str, stdout: Option<PipeWriter>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    pub fn serve(command: Command, config: &str, stdout: Option<PipeWriter>) -> Self {
+        Self::serve_in(tempfile::tempdir().unwrap(), command, config, stdout)
+    }
+
+    /// The same in a folder that holds what the configuration names.
+    pub fn serve_in(folder: TempDir, mut command: Command, config: &str, stdout: Option<PipeWriter>) -> Self {
         fs::write(folder.path().join("crosslink.yaml"), config).unwrap();
         // The path is logged: this one has no random letters, in which a search could find what it looks for.
         command.current_dir(&folder).args(["serve", "--config", "crosslink.yaml", "--admin", "127.0.0.1:0"]);
-        Self { _config: Some(folder), ..Self::spawn(&mut command, stdout) }
+        Self { folder: Some(folder), ..Self::spawn(&mut command, stdout) }
+    }
+
+    /// The folder with its configuration.
+    pub fn folder(&self) -> &Path {
+        self.folder.as_ref().expect("a configuration").path()
+    }
+
+    /// All that it said about itself so far.
+    pub fn events(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap()
+    }
+
+    /// Waits until it says something about itself that holds `mark`.
+    pub fn said(&self, mark: &str) {
+        eventually(mark, || self.events().contains(mark).then_some(()));
     }
 
     /// Starts a command that serves.
@@ -371,7 +403,7 @@ impl Service {
         let [stdout, stderr] = ["stdout", "stderr"].map(log_file);
         command.stdout(pipe.map_or_else(|| stdout.reopen().unwrap().into(), Stdio::from));
         let program = Program::spawn(command.stderr(stderr.reopen().unwrap()));
-        Self { program, stdout, stderr, _config: None }
+        Self { program, stdout, stderr, folder: None }
     }
 
     /// Waits until it listens on so many addresses, and gives them.
