@@ -11,25 +11,34 @@ use crate::http::tls::LiveTls;
 use crate::settings::Listen;
 
 /// Listens on all addresses for visitors. Sockets that systemd hands over (`LISTEN_FDS`) take the place of those of
-/// `listen`; one whose address stands under `tls` speaks TLS.
+/// `listen`; one whose address stands under `tls` speaks TLS and takes the place of that one.
 pub(super) async fn bind(listen: &Listen, tls: &[LiveTls]) -> Result<Vec<Listener>, Failure> {
-    let tls_of = |address: SocketAddr| {
-        let number = listen.tls.iter().position(|known| *known == address)?;
-        tls.get(number).cloned()
-    };
     let mut listeners = Vec::new();
     let mut given = Vec::new();
     for (address, socket) in handed_over()? {
-        given.push(address);
-        listeners.push(announced(address, socket, tls_of(address)));
+        let meant = listen.tls.iter().position(|known| *known == address);
+        let meant = meant.or_else(|| listen.tls.iter().position(|known| is_meant(address, *known)));
+        given.push(meant);
+        listeners.push(announced(address, socket, meant.and_then(|number| tls.get(number))));
     }
-    let plain_is_given = given.iter().any(|address| !listen.tls.contains(address));
-    let plain = listen.plain.iter().filter(|_| !plain_is_given);
-    for address in plain.chain(listen.tls.iter().filter(|address| !given.contains(address))) {
+    for address in listen.plain.iter().filter(|_| !given.contains(&None)) {
         let (local, socket) = listen_on(*address).await?;
-        listeners.push(announced(local, socket, tls_of(*address)));
+        listeners.push(announced(local, socket, None));
+    }
+    for (number, (address, live)) in listen.tls.iter().zip(tls).enumerate() {
+        if !given.contains(&Some(number)) {
+            let (local, socket) = listen_on(*address).await?;
+            listeners.push(announced(local, socket, Some(live)));
+        }
     }
     Ok(listeners)
+}
+
+/// Whether a socket that was handed over is the one of an address in the file. systemd writes `[::]:443` for all
+/// addresses where the file perhaps says `0.0.0.0:443`; and what stands there as TLS must never be served as plain.
+fn is_meant(given: SocketAddr, known: SocketAddr) -> bool {
+    let is_any = given.ip().is_unspecified() || known.ip().is_unspecified();
+    given == known || (given.port() == known.port() && is_any)
 }
 
 /// Listens on the operator's address.
@@ -39,9 +48,9 @@ pub(super) async fn bind_admin(address: SocketAddr) -> Result<Listener, Failure>
     Ok(Listener { socket, tls: None })
 }
 
-fn announced(address: SocketAddr, socket: TcpListener, tls: Option<LiveTls>) -> Listener {
+fn announced(address: SocketAddr, socket: TcpListener, tls: Option<&LiveTls>) -> Listener {
     tracing::info!(%address, tls = tls.is_some(), "listening");
-    Listener { socket, tls }
+    Listener { socket, tls: tls.cloned() }
 }
 
 async fn listen_on(address: SocketAddr) -> Result<(SocketAddr, TcpListener), Failure> {

@@ -31,6 +31,7 @@ mod redis;
 mod refusals;
 mod scale;
 mod sealed;
+mod sockets;
 mod support;
 mod tidy;
 mod tls;
