@@ -132,22 +132,24 @@ impl Metrics {
         self.reload_successful.get() == 1
     }
 
-    /// How often a pair handed off, by the words of the label `identity`; nothing if it never was used.
-    pub fn hand_offs(&self, counts: &PairCounts) -> Vec<(&'static str, u64)> {
-        counted(identities(), counts.0.get().map(|handles| &handles.hand_offs))
+    /// How often a pair handed off, by the words of the label `identity`, under this and earlier configurations.
+    #[must_use]
+    pub fn hand_offs(&self, pair: &DomainPair) -> Vec<(&'static str, u64)> {
+        identities().map(|word| (word, count_of(&self.hand_offs, pair, "identity", word))).collect()
     }
 
-    /// How often identities landed by a pair, by the words of the label `outcome`; nothing if none ever did.
-    pub fn landings(&self, counts: &PairCounts) -> Vec<(&'static str, u64)> {
+    /// How often identities landed by a pair, by the words of the label `outcome`, under this and earlier configurations.
+    #[must_use]
+    pub fn landings(&self, pair: &DomainPair) -> Vec<(&'static str, u64)> {
         let words = Outcome::ALL.iter().map(|outcome| outcome.as_str());
-        counted(words, counts.0.get().map(|handles| &handles.landings))
+        words.map(|word| (word, count_of(&self.landings, pair, "outcome", word))).collect()
     }
 
     /// How often requests were refused, by code.
     #[must_use]
     pub fn refusals(&self) -> Vec<(&'static str, u64)> {
         let codes = Refusal::ALL.iter().map(|refusal| refusal.code());
-        let counted = counted(codes, Some(&self.refusals)).into_iter();
+        let counted = codes.zip(self.refusals.iter().map(Counter::get));
         counted.chain([(UNREADABLE, self.unreadable.get())]).collect()
     }
 
@@ -166,7 +168,7 @@ impl Metrics {
     fn handles<'c>(&self, counts: &'c PairCounts, pair: &DomainPair) -> &'c Handles {
         counts.0.get_or_init(|| {
             let of = |family: &Family<Labels, Counter>, label, word: &str| {
-                family.get_or_create_owned(&vec![("pair", pair.name.clone()), (label, word.to_owned())])
+                family.get_or_create_owned(&labels(pair, label, word))
             };
             let outcomes = Outcome::ALL.iter().filter(|_| pair.landing.is_some());
             Handles {
@@ -197,8 +199,13 @@ fn identity_number(carried: Result<Class, NotCarried>) -> usize {
     }
 }
 
-fn counted<'w>(words: impl Iterator<Item = &'w str>, counters: Option<&Vec<Counter>>) -> Vec<(&'w str, u64)> {
-    words.zip(counters.into_iter().flatten()).map(|(word, counter)| (word, counter.get())).collect()
+fn labels(pair: &DomainPair, label: &'static str, word: &str) -> Labels {
+    vec![("pair", pair.name.clone()), (label, word.to_owned())]
+}
+
+/// What was counted so far, which is nothing for a pair that was never used.
+fn count_of(family: &Family<Labels, Counter>, pair: &DomainPair, label: &'static str, word: &str) -> u64 {
+    family.get(&labels(pair, label, word)).map_or(0, |counter| counter.get())
 }
 
 /// The code of a head that was refused unread.

@@ -1,8 +1,7 @@
 //! A new configuration without a restart: all of it, or the old one stays.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, LoadError};
+use crate::config::{self, Config, LoadError, Seen};
 use crate::http::tls::LiveTls;
 use crate::metrics::Metrics;
 use crate::rules::{LiveRules, Rules};
@@ -34,9 +33,13 @@ pub struct Reloader {
 
 impl Reloader {
     /// Reads the file on each signal, and with `fixed.watch` when it or a file that it names has changed, until `stop`.
-    pub async fn run(self, mut signal: Signal, files: Vec<PathBuf>, stop: CancellationToken) {
+    /// `seen` is what the files said when they were first read.
+    ///
+    /// One reading ends before the next begins. Signals that come meanwhile ask for one more, however many they are, so
+    /// what the last of them meant is read.
+    pub async fn run(self, mut signal: Signal, seen: Seen, stop: CancellationToken) {
         let reloader = Arc::new(self);
-        let mut watch = Watch::new(&reloader.path, files);
+        let mut watch = Watch::new(seen);
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -45,42 +48,58 @@ impl Reloader {
                 _ = signal.recv() => true,
                 _ = ticks.tick(), if reloader.fixed.watch => false,
             };
-            let reloader = Arc::clone(&reloader);
             // Reading and checking may take a while; requests go on meanwhile.
-            let looked = spawn_blocking(move || {
-                if is_asked || watch.has_changed() {
-                    watch.loaded(reloader.reload());
-                }
-                watch
+            let known = watch.clone();
+            let looking = spawn_blocking({
+                let reloader = Arc::clone(&reloader);
+                move || reloader.look(is_asked, watch)
             });
-            match looked.await {
-                Ok(after) => watch = after,
-                // The old rules stay; there is nothing more to watch with.
-                Err(error) => return tracing::error!(%error, "the configuration is not watched any more"),
-            }
+            let looked = tokio::select! {
+                // A file on a disk that does not answer keeps nobody from stopping.
+                () = stop.cancelled() => return,
+                looked = looking => looked,
+            };
+            watch = looked.unwrap_or_else(|error| {
+                reloader.metrics.reloaded(false);
+                tracing::error!(%error, "the configuration could not be checked; the old one stays");
+                Watch::new(known.loaded.again())
+            });
         }
     }
 
-    /// Reads the file once. Gives the other files that it names, if it is in force now.
-    fn reload(&self) -> Option<Vec<PathBuf>> {
-        let loaded = config::load(&self.path);
-        self.metrics.reloaded(loaded.is_ok());
-        match loaded {
-            Ok((_, config)) => Some(self.replace(config)),
+    fn look(&self, is_asked: bool, mut watch: Watch) -> Watch {
+        if is_asked || watch.has_changed() { Watch::new(self.reload()) } else { watch }
+    }
+
+    /// Reads the file once, and tells what it said.
+    fn reload(&self) -> Seen {
+        let (loaded, seen) = config::load(&self.path);
+        let is_in_force = match loaded {
+            Ok((_, config)) => {
+                self.replace(config);
+                true
+            }
             Err(LoadError::Unreadable(error)) => {
-                tracing::error!(%error, "the configuration can't be read; the old one stays");
-                None
+                self.cannot_read(&error);
+                false
             }
             Err(LoadError::Faulty(text, faults)) => {
                 let shown = config::render_faults(&self.path.display().to_string(), &text, &faults);
                 tracing::error!(faults = faults.len(), "the configuration is faulty; the old one stays\n{shown}");
-                None
+                false
             }
-        }
+        };
+        // At the end: whoever sees it sees the new rules too.
+        self.metrics.reloaded(is_in_force);
+        seen
     }
 
-    fn replace(&self, config: Config) -> Vec<PathBuf> {
-        let Config { fixed, certificates, trusted_proxies, files, linker, warnings } = config;
+    fn cannot_read(&self, error: &io::Error) {
+        tracing::error!(file = %self.path.display(), %error, "the configuration can't be read; the old one stays");
+    }
+
+    fn replace(&self, config: Config) {
+        let Config { fixed, certificates, trusted_proxies, linker, warnings } = config;
         let pairs = linker.pairs().len();
         self.rules.store(Arc::new(Rules::new(linker, trusted_proxies, self.path.clone())));
         for (address, new) in fixed.listen.tls.iter().zip(certificates) {
@@ -97,52 +116,121 @@ impl Reloader {
         if !waiting.is_empty() {
             tracing::warn!(keys = waiting.join(", "), "what these keys say now takes a restart");
         }
-        files
     }
 }
 
-/// Looks whether files have changed. It compares what they say, so that it sees through links that are swapped, as
-/// Kubernetes does it, and is not fooled by a file that was only touched.
+/// Tells when files say something else than when they were loaded, and have said it for two looks: then whoever writes
+/// them has probably come to the end. What was faulty is not loaded again until it changes.
+#[derive(Clone)]
 struct Watch {
-    path: PathBuf,
-    files: Vec<PathBuf>,
-    /// What the files said when they were loaded.
-    loaded: u64,
-    /// What they said at the last look.
-    seen: u64,
+    loaded: Seen,
+    last: Seen,
 }
 
 impl Watch {
-    fn new(path: &Path, files: Vec<PathBuf>) -> Self {
-        let mut watch = Self { path: path.to_owned(), files, loaded: 0, seen: 0 };
-        watch.loaded = watch.look();
-        watch.seen = watch.loaded;
-        watch
+    fn new(loaded: Seen) -> Self {
+        Self { last: loaded.clone(), loaded }
     }
 
-    /// Whether there is something new that has not changed since the last look: then it is written to its end.
     fn has_changed(&mut self) -> bool {
-        let now = self.look();
-        let before = std::mem::replace(&mut self.seen, now);
-        now != self.loaded && now == before
-    }
-
-    /// A faulty file is not loaded again until it changes.
-    fn loaded(&mut self, files: Option<Vec<PathBuf>>) {
-        if let Some(files) = files {
-            self.files = files;
-        }
-        self.loaded = self.look();
-        self.seen = self.loaded;
-    }
-
-    fn look(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for file in std::iter::once(&self.path).chain(&self.files) {
-            std::fs::read(file).ok().hash(&mut hasher);
-        }
-        hasher.finish()
+        let now = self.loaded.again();
+        let is_steady = now == self.last;
+        self.last = now;
+        is_steady && self.last != self.loaded
     }
 }
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    const PAIRS: &str = "pairs: [{ origin: www.yoursite.com, destination: ok.example }]\n";
+
+    fn watch(file: &Path) -> Watch {
+        Watch::new(config::load(file).1)
+    }
+
+    /// What three looks in a row say.
+    fn looks(watch: &mut Watch) -> [bool; 3] {
+        std::array::from_fn(|_| watch.has_changed())
+    }
+
+    #[test]
+    fn a_change_is_seen_once_it_has_stayed_for_two_looks() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("crosslink.yaml");
+        fs::write(&file, PAIRS).unwrap();
+        let mut watch = watch(&file);
+        assert_eq!(looks(&mut watch), [false; 3]);
+        // Half of a file that somebody still writes; it would be a right one.
+        fs::write(&file, format!("{PAIRS}#")).unwrap();
+        assert!(!watch.has_changed());
+        fs::write(&file, format!("{PAIRS}# more")).unwrap();
+        assert!(!watch.has_changed());
+        assert!(watch.has_changed());
+        // Until it is loaded, it remains a change.
+        assert!(watch.has_changed());
+    }
+
+    #[test]
+    fn what_changes_while_it_is_read_at_the_start_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("crosslink.yaml");
+        fs::write(&file, PAIRS).unwrap();
+        let (loaded, seen) = config::load(&file);
+        assert!(loaded.is_ok());
+        fs::write(&file, format!("{PAIRS}# more")).unwrap();
+        assert_eq!(looks(&mut Watch::new(seen)), [false, true, true]);
+    }
+
+    #[test]
+    fn a_file_that_says_the_same_has_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("crosslink.yaml");
+        fs::write(&file, PAIRS).unwrap();
+        let mut watch = watch(&file);
+        fs::File::options().append(true).open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!(looks(&mut watch), [false; 3]);
+        let other = folder.path().join("other");
+        fs::write(&other, PAIRS).unwrap();
+        fs::rename(&other, &file).unwrap();
+        assert_eq!(looks(&mut watch), [false; 3]);
+    }
+
+    #[test]
+    fn a_link_that_leads_elsewhere_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (dated, text) in [("..2026_11_01", PAIRS.to_owned()), ("..2026_11_02", format!("{PAIRS}# more"))] {
+            fs::create_dir(path(dated)).unwrap();
+            fs::write(path(dated).join("crosslink.yaml"), text).unwrap();
+        }
+        symlink("..2026_11_01", path("..data")).unwrap();
+        symlink("..data/crosslink.yaml", path("crosslink.yaml")).unwrap();
+        let mut watch = watch(&path("crosslink.yaml"));
+        symlink("..2026_11_02", path("..data_tmp")).unwrap();
+        fs::rename(path("..data_tmp"), path("..data")).unwrap();
+        assert_eq!(looks(&mut watch), [false, true, true]);
+    }
+
+    #[test]
+    fn a_file_that_vanishes_or_is_named_before_it_is_there_is_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let key = path("key");
+        fs::write(path("crosslink.yaml"), format!("keys: [{{ id: a, file: {} }}]\n{PAIRS}", key.display())).unwrap();
+        let (loaded, seen) = config::load(&path("crosslink.yaml"));
+        assert!(loaded.is_err(), "there is no key yet");
+        fs::write(&key, "k4.local.cHFyc3R1dnd4eXp7fH1-f4CBgoOEhYaHiImKi4yNjo8\n").unwrap();
+        assert_eq!(looks(&mut Watch::new(seen)), [false, true, true]);
+        let (loaded, seen) = config::load(&path("crosslink.yaml"));
+        assert!(loaded.is_ok());
+        fs::remove_file(path("crosslink.yaml")).unwrap();
+        assert_eq!(looks(&mut Watch::new(seen)), [false, true, true]);
+    }
+}

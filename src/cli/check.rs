@@ -13,7 +13,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { path, text, config } = arguments.config.load()?;
+    let Loaded { path, text, config, .. } = arguments.config.load()?;
     let file = path.display().to_string();
     eprint_warnings(&render_warnings(&file, &text, &config.warnings));
     let pairs = config.linker.pairs();

@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let sink = spawn_sink(io::stdout())?;
     let served = runtime()?.block_on(async {
         let listener = bind(arguments.listen).await?;
-        let address = listener.local_addr().map_err(|error| cannot_listen(DEFAULT_ADDRESS, &error))?;
+        let address = listener.local_addr().map_err(|error| cannot_listen(DEFAULT_ADDRESS, "--listen ADDR", &error))?;
         let text = configuration(address.port());
         let config = config::parse(&text).map_err(|faults| {
             Failure::new(config::render_faults("demo", &text, &faults), "this is a mistake in crosslink itself")
@@ -72,9 +72,9 @@ async fn bind(wanted: Option<SocketAddr>) -> Result<TcpListener, Failure> {
     match TcpListener::bind(address).await {
         Err(error) if wanted.is_none() && error.kind() == io::ErrorKind::AddrInUse => {
             let any = SocketAddr::new(DEFAULT_ADDRESS.ip(), 0);
-            TcpListener::bind(any).await.map_err(|error| cannot_listen(any, &error))
+            TcpListener::bind(any).await.map_err(|error| cannot_listen(any, "--listen ADDR", &error))
         }
-        bound => bound.map_err(|error| cannot_listen(address, &error)),
+        bound => bound.map_err(|error| cannot_listen(address, "--listen ADDR", &error)),
     }
 }
 

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, LoadError};
+use crate::config::{self, Config, LoadError, Seen};
 
 /// Carries a visitor's analytics identity from one domain to another, on the server.
 ///
@@ -99,14 +99,16 @@ struct Loaded {
     path: PathBuf,
     text: String,
     config: Config,
+    seen: Seen,
 }
 
 impl ConfigFile {
     fn load(&self) -> Result<Loaded, Failure> {
         let path = self.path()?;
         let file = path.display();
-        match config::load(&path) {
-            Ok((text, config)) => Ok(Loaded { path, text, config }),
+        let (loaded, seen) = config::load(&path);
+        match loaded {
+            Ok((text, config)) => Ok(Loaded { path, text, config, seen }),
             Err(LoadError::Unreadable(error)) => Err(Failure {
                 exit: EXIT_CONFIG,
                 ..Failure::new(format!("cannot read {file}: {error}"), "name another file with --config FILE")
@@ -158,11 +160,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     })
 }
 
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+/// `option` is what chooses another address.
+fn cannot_listen(address: SocketAddr, option: &str, error: &io::Error) -> Failure {
     let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there; choose another port with --listen ADDR",
+        io::ErrorKind::AddrInUse => &format!("another program listens there; choose another port with {option}"),
         io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE",
-        _ => "choose an address of this machine with --listen ADDR",
+        _ => &format!("choose an address of this machine with {option}"),
     };
     Failure::new(format!("cannot listen on {address}: {error}"), hint)
 }

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{ConfigFile, EXIT_FAILED, Failure, Loaded, runtime, sockets};
-use crate::config::Config;
-use crate::http::admin::Admin;
+use crate::config::{Config, Seen};
+use crate::http::admin::{Admin, Audience};
 use crate::http::handler::Handler;
 use crate::http::request_log::RequestLog;
 use crate::http::server;
@@ -47,7 +47,7 @@ fn parse_admin(text: &str) -> Result<AdminAddress, AddrParseError> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { path, mut config, .. } = arguments.config.load()?;
+    let Loaded { path, mut config, seen, .. } = arguments.config.load()?;
     let [events, requests] = [spawn_sink(io::stderr())?, spawn_sink(io::stdout())?];
     log_events(config.fixed.log.format, &events);
     tracing::info!(file = %path.display(), pairs = config.linker.pairs().len(), "configuration read");
@@ -61,7 +61,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(admin) = arguments.admin {
         config.fixed.listen.admin = admin;
     }
-    let served = runtime()?.block_on(serve(path, config, in_file, &requests));
+    let runtime = runtime()?;
+    let read = Read { path, config, in_file, seen };
+    let served = runtime.block_on(serve(read, &requests));
+    // All requests are answered; what is left is at most a configuration on a disk that does not answer.
+    runtime.shutdown_background();
     match &served {
         Ok(cut) => tracing::info!(cut, "stopped"),
         // Not left to the caller: if stderr blocks, only the log's thread may wait for it.
@@ -76,9 +80,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     served.map(|_| ()).map_err(|_| Failure::shown())
 }
 
-/// Serves until a signal. `in_file` is what the file says about what can't change, the arguments left aside.
-async fn serve(path: PathBuf, config: Config, in_file: Fixed, requests: &Sink) -> Result<usize, Failure> {
-    let Config { fixed, certificates, trusted_proxies, files, linker, .. } = config;
+/// What was read at the start.
+struct Read {
+    path: PathBuf,
+    config: Config,
+    /// What the file says about what can't change, the arguments left aside.
+    in_file: Fixed,
+    seen: Seen,
+}
+
+/// Serves until a signal.
+async fn serve(Read { path, config, in_file, seen }: Read, requests: &Sink) -> Result<usize, Failure> {
+    // First of all: a signal that nobody waits for ends the program.
+    let hang_up = signal(SignalKind::hangup()).map_err(|error| no_signals(&error))?;
+    let draining = stop_on_signals()?;
+    let Config { fixed, certificates, trusted_proxies, linker, .. } = config;
     let metrics = Arc::new(Metrics::new());
     metrics.reloaded(true);
     let rules = Rules::new(linker, trusted_proxies, path.clone()).live();
@@ -87,18 +103,21 @@ async fn serve(path: PathBuf, config: Config, in_file: Fixed, requests: &Sink) -
     let used = Arc::new(UsedTokens::new(fixed.replay));
     let handler = Handler::new(Arc::clone(&rules), used, log, Arc::clone(&metrics));
 
-    let listeners = sockets::bind(&fixed.listen, &tls).await?;
-    let draining = stop_on_signals()?;
     let over = CancellationToken::new();
     let operators = TaskTracker::new();
-    if let Some(address) = fixed.listen.admin {
-        let admin = Admin::new(Arc::clone(&rules), Arc::clone(&metrics), requests.clone(), draining.clone());
-        let listener = sockets::bind_admin(address).await?;
-        operators.spawn(server::run(vec![listener], admin, ADMIN_LIMITS, over.clone()));
+    let admin_socket = match fixed.listen.admin {
+        Some(address) => Some((address, sockets::bind_admin(address).await?)),
+        None => None,
+    };
+    let listeners = sockets::bind(&fixed.listen, &tls).await?;
+    // Nobody is told that the program is ready before it listens.
+    if let Some((address, socket)) = admin_socket {
+        let audience = Audience::of(address);
+        let admin = Admin::new(Arc::clone(&rules), Arc::clone(&metrics), requests.clone(), draining.clone(), audience);
+        operators.spawn(server::run(vec![socket], admin, ADMIN_LIMITS, over.clone()));
     }
-    let hang_up = signal(SignalKind::hangup()).map_err(|error| no_signals(&error))?;
     let reloader = Reloader { path, fixed: in_file, rules, tls, metrics };
-    operators.spawn(reloader.run(hang_up, files, over.clone()));
+    operators.spawn(reloader.run(hang_up, seen, over.clone()));
     tell_systemd(NotifyState::Ready);
 
     let stop = CancellationToken::new();

@@ -22,12 +22,12 @@ pub(super) async fn bind(listen: &Listen, tls: &[LiveTls]) -> Result<Vec<Listene
         listeners.push(announced(address, socket, meant.and_then(|number| tls.get(number))));
     }
     for address in listen.plain.iter().filter(|_| !given.contains(&None)) {
-        let (local, socket) = listen_on(*address).await?;
+        let (local, socket) = listen_on(*address, "--listen ADDR").await?;
         listeners.push(announced(local, socket, None));
     }
     for (number, (address, live)) in listen.tls.iter().zip(tls).enumerate() {
         if !given.contains(&Some(number)) {
-            let (local, socket) = listen_on(*address).await?;
+            let (local, socket) = listen_on(*address, "--listen ADDR").await?;
             listeners.push(announced(local, socket, Some(live)));
         }
     }
@@ -43,7 +43,7 @@ fn is_meant(given: SocketAddr, known: SocketAddr) -> bool {
 
 /// Listens on the operator's address.
 pub(super) async fn bind_admin(address: SocketAddr) -> Result<Listener, Failure> {
-    let (address, socket) = listen_on(address).await?;
+    let (address, socket) = listen_on(address, "--admin ADDR, or write --admin off").await?;
     tracing::info!(%address, "admin port");
     Ok(Listener { socket, tls: None })
 }
@@ -53,9 +53,9 @@ fn announced(address: SocketAddr, socket: TcpListener, tls: Option<&LiveTls>) ->
     Listener { socket, tls: tls.cloned() }
 }
 
-async fn listen_on(address: SocketAddr) -> Result<(SocketAddr, TcpListener), Failure> {
+async fn listen_on(address: SocketAddr, option: &str) -> Result<(SocketAddr, TcpListener), Failure> {
     let bound = TcpListener::bind(address).await.and_then(|socket| Ok((socket.local_addr()?, socket)));
-    bound.map_err(|error| cannot_listen(address, &error))
+    bound.map_err(|error| cannot_listen(address, option, &error))
 }
 
 fn handed_over() -> Result<Vec<(SocketAddr, TcpListener)>, Failure> {

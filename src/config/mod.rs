@@ -10,20 +10,23 @@ mod landing;
 mod links;
 mod pairs;
 mod raw;
+mod seen;
 mod server;
 mod shape;
 mod tls;
 mod trust;
 mod warnings;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use tokio_rustls::rustls::ServerConfig;
 
 pub use fault::{ConfigFault, Place, render_faults, render_warnings};
+pub use seen::Seen;
 
 use crate::link::Linker;
 use crate::settings::{Fixed, Listen};
@@ -39,8 +42,6 @@ pub struct Config {
     pub certificates: Vec<Arc<ServerConfig>>,
     /// Who is believed about requests that he passes on.
     pub trusted_proxies: Vec<IpNet>,
-    /// Other files that were read: keys, certificates.
-    pub files: Vec<PathBuf>,
     /// The rules of all pairs.
     pub linker: Linker,
     /// What works, but was perhaps not meant so.
@@ -56,23 +57,35 @@ pub enum LoadError {
     Faulty(String, Vec<ConfigFault>),
 }
 
-/// Reads and checks a file.
-///
-/// # Errors
-/// [`LoadError`] if it can't be read or has any fault.
-pub fn load(path: &Path) -> Result<(String, Config), LoadError> {
-    let bytes = std::fs::read(path).map_err(LoadError::Unreadable)?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+/// Reads and checks a file, and tells what it and the files that it names said, so that a change can be seen.
+pub fn load(path: &Path) -> (Result<(String, Config), LoadError>, Seen) {
+    let mut seen = Seen::of(vec![path.to_owned()]);
+    let loaded = read(path).and_then(|text| {
+        let checked = shape(&text).and_then(|raw| {
+            seen.add(raw.files());
+            check(&raw)
+        });
+        match checked {
+            Ok(config) => Ok((text, config)),
+            Err(faults) => Err(LoadError::Faulty(text, faults)),
+        }
+    });
+    (loaded, seen)
+}
+
+fn read(path: &Path) -> Result<String, LoadError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes));
+    if read.map_err(LoadError::Unreadable)? as u64 > LARGEST_FILE {
+        return Err(LoadError::Unreadable(io::Error::other("it is far too large for a configuration")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
         let at = Place::of_byte(&text, valid);
         let hint = "save the file as UTF-8".to_owned();
         LoadError::Faulty(text, vec![ConfigFault { at, problem: "the text is not UTF-8 here".to_owned(), hint }])
-    })?;
-    match parse(&text) {
-        Ok(config) => Ok((text, config)),
-        Err(faults) => Err(LoadError::Faulty(text, faults)),
-    }
+    })
 }
 
 /// Checks the text of a configuration.
@@ -81,7 +94,14 @@ pub fn load(path: &Path) -> Result<(String, Config), LoadError> {
 /// Each fault with its place. Of faults of shape, such as an unknown key, only the first is known; what values mean is
 /// checked to the end.
 pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
-    let raw: RawConfig = serde_yaml::from_str(text).map_err(|error| vec![shape::fault(&error, text)])?;
+    check(&shape(text)?)
+}
+
+fn shape(text: &str) -> Result<RawConfig, Vec<ConfigFault>> {
+    serde_yaml::from_str(text).map_err(|error| vec![shape::fault(&error, text)])
+}
+
+fn check(raw: &RawConfig) -> Result<Config, Vec<ConfigFault>> {
     let mut faults = Faults::default();
     server::check_version(raw.version.as_ref(), &mut faults);
     let plain = server::listen(raw.listen.as_ref(), raw.tls.is_some(), &mut faults);
@@ -91,7 +111,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
         listen,
         limits: server::limits(raw.limits.as_ref().unwrap_or(&raw::RawLimits::default()), &mut faults),
         log: server::log(raw.log.as_ref().unwrap_or(&raw::RawLog::default()), &mut faults),
-        replay: trust::replay(&raw, &mut faults),
+        replay: trust::replay(raw, &mut faults),
         watch: trust::truth(raw.watch.as_ref(), &mut faults),
     };
     let trusted_proxies = server::networks(raw.trusted_proxies.as_ref(), &mut faults);
@@ -99,8 +119,11 @@ pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
     let keys = trust::keys(raw.keys.as_ref(), &mut faults);
     let pairs =
         pairs::pairs(&raw.pairs, raw.defaults.as_ref().unwrap_or(&raw::RawDefaults::default()), &keys, &mut faults);
-    warnings::warn(&raw, &pairs, &mut faults);
+    warnings::warn(raw, &pairs, &mut faults);
     let warnings = faults.finish()?;
     let linker = Linker::new(route, keys, pairs);
-    Ok(Config { fixed, certificates, trusted_proxies, files: raw.files(), linker, warnings })
+    Ok(Config { fixed, certificates, trusted_proxies, linker, warnings })
 }
+
+/// Some ten times what the largest configuration needs; what is larger was named by mistake.
+const LARGEST_FILE: u64 = 64 * 1024 * 1024;

@@ -1,13 +1,17 @@
 //! The operator's port: is it alive, is it ready, what was counted, and a page for people.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
@@ -24,14 +28,44 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     log: Sink,
     draining: CancellationToken,
+    audience: Audience,
     started: Instant,
+}
+
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Programs and people on this machine. A page of some other site can lead a browser here under a name of its own
+    /// ("DNS rebinding") and read what comes; so requests for a name are refused, unless it is `localhost`.
+    ThisMachine,
+    /// Whoever reaches the port, under whatever name: the operator has opened it.
+    Anyone,
+}
+
+impl Audience {
+    /// The audience of an address that is listened on.
+    #[must_use]
+    pub fn of(address: SocketAddr) -> Self {
+        if address.ip().is_loopback() { Self::ThisMachine } else { Self::Anyone }
+    }
+
+    /// A request without a `Host` is of no browser.
+    fn has(self, head: &Parts) -> bool {
+        self == Self::Anyone || head.headers.get_all(HOST).iter().all(|host| is_this_machine(host.as_bytes()))
+    }
 }
 
 impl Admin {
     /// Tells about these rules and counters, and what the request log has lost; ready until `draining` is cancelled.
     #[must_use]
-    pub fn new(rules: LiveRules, metrics: Arc<Metrics>, log: Sink, draining: CancellationToken) -> Self {
-        Self { rules, metrics, log, draining, started: Instant::now() }
+    pub fn new(
+        rules: LiveRules,
+        metrics: Arc<Metrics>,
+        log: Sink,
+        draining: CancellationToken,
+        audience: Audience,
+    ) -> Self {
+        Self { rules, metrics, log, draining, audience, started: Instant::now() }
     }
 
     fn page(&self, query: &str) -> String {
@@ -41,6 +75,9 @@ impl Admin {
 
 impl Answer for Admin {
     async fn answer(&self, head: Parts, _peer: IpAddr) -> Response<Full<Bytes>> {
+        if !self.audience.has(&head) {
+            return answer(StatusCode::MISDIRECTED_REQUEST, TEXT, "unknown_host\n".to_owned());
+        }
         if !matches!(head.method, Method::GET | Method::HEAD) {
             let mut refused = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "method_not_allowed\n".to_owned());
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -61,6 +98,13 @@ impl Answer for Admin {
     }
 }
 
+/// Whether a `Host` is an IP address or a name that always means this machine (RFC 6761, 6.3).
+fn is_this_machine(host: &[u8]) -> bool {
+    let Ok(host) = Authority::try_from(host) else { return false };
+    let name = host.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok()
+}
+
 fn answer(status: StatusCode, content: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
@@ -68,6 +112,7 @@ fn answer(status: StatusCode, content: &'static str, body: String) -> Response<F
         (CONTENT_TYPE, content),
         (CACHE_CONTROL, "no-store"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
         (
             CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",

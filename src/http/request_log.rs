@@ -85,8 +85,10 @@ impl RequestLog {
             Decision::Refuse(refusal, _) => (None, refusal.code(), None),
         };
         let told = |name, is_right: fn(&str) -> bool| {
-            let value = head.headers.get(name).filter(|_| trusted)?.to_str().ok()?;
-            is_right(value).then_some(value)
+            let mut values = head.headers.get_all(name).iter().filter(|_| trusted);
+            // Of two, one may be the visitor's own.
+            let (Some(value), None) = (values.next(), values.next()) else { return None };
+            value.to_str().ok().filter(|value| is_right(value))
         };
         let line = Line {
             time: humantime::format_rfc3339_micros(SystemTime::now()),
@@ -237,10 +239,13 @@ fn is_request_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }
 
-/// Version, trace, parent and flags in lower-case hexadecimal (Trace Context, "traceparent Header").
+/// Version, trace, parent and flags in lower-case hexadecimal; version `ff` and zeros alone are invalid (Trace Context,
+/// "traceparent Header").
 fn is_traceparent(value: &str) -> bool {
     let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    value.split('-').map(str::len).eq([2, 32, 16, 2]) && value.split('-').all(is_hex)
+    let is_nothing = |part: &str| part.len() > 2 && part.bytes().all(|byte| byte == b'0');
+    let has_its_form = value.split('-').map(str::len).eq([2, 32, 16, 2]) && value.split('-').all(is_hex);
+    has_its_form && !value.starts_with("ff-") && !value.split('-').any(is_nothing)
 }
 
 fn display<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
@@ -285,6 +290,23 @@ mod tests {
             assert_eq!(loggable_path(path), expected, "{path}");
         }
         assert_eq!(loggable_path(&"/a".repeat(1000)).len(), MAX_PATH);
+    }
+
+    #[test]
+    fn a_traceparent_has_the_form_of_the_standard() {
+        for (value, expected) in [
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true),
+            ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", true),
+            ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false),
+            ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", false),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", false),
+            ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00F067AA0BA902B7-01", false),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7", false),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-", false),
+            ("", false),
+        ] {
+            assert_eq!(is_traceparent(value), expected, "{value}");
+        }
     }
 
     #[test]

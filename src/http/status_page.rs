@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use crate::explain::{Explained, Question, Unaskable, explain};
 use crate::link::DomainPair;
-use crate::metrics::{Metrics, PairCounts};
+use crate::metrics::Metrics;
 use crate::rules::Rules;
 
 /// The link that somebody wants explained.
@@ -37,7 +37,7 @@ impl Asked {
 
 pub(super) fn render(rules: &Rules, metrics: &Metrics, uptime: Duration, asked: &Asked) -> String {
     let uptime = Duration::from_secs(uptime.as_secs());
-    let used: Vec<_> = rules.linker.pairs().iter().zip(&rules.counts).collect();
+    let pairs = rules.linker.pairs();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -53,8 +53,8 @@ pub(super) fn render(rules: &Rules, metrics: &Metrics, uptime: Duration, asked: 
                     p { "Up for " (humantime::format_duration(uptime)) "." }
                     (configuration(rules, metrics))
                     h2 { "Pairs" }
-                    @for (pair, counts) in used.iter().take(MOST_PAIRS) { (pair_section(pair, counts, metrics)) }
-                    @if used.len() > MOST_PAIRS { p { "… and " (used.len() - MOST_PAIRS) " more; see " a href="/metrics" { "/metrics" } "." } }
+                    @for pair in pairs.iter().take(MOST_PAIRS) { (pair_section(pair, metrics)) }
+                    @if pairs.len() > MOST_PAIRS { p { "… and " (pairs.len() - MOST_PAIRS) " more; see " a href="/metrics" { "/metrics" } "." } }
                     h2 { "Refusals" }
                     (refusals(metrics))
                     h2 id="explain" { "Explain this link" }
@@ -78,9 +78,9 @@ fn configuration(rules: &Rules, metrics: &Metrics) -> Markup {
     }
 }
 
-fn pair_section(pair: &DomainPair, counts: &PairCounts, metrics: &Metrics) -> Markup {
-    let hand_offs = metrics.hand_offs(counts);
-    let landings = metrics.landings(counts);
+fn pair_section(pair: &DomainPair, metrics: &Metrics) -> Markup {
+    let hand_offs = metrics.hand_offs(pair);
+    let landings = metrics.landings(pair);
     let sum = |counted: &[(&str, u64)], words: &[&str]| -> u64 {
         counted.iter().filter(|(word, _)| words.contains(word)).map(|(_, count)| count).sum()
     };

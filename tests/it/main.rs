@@ -29,6 +29,7 @@ mod properties;
 mod readme;
 mod redis;
 mod refusals;
+mod reload;
 mod scale;
 mod sealed;
 mod sockets;
