@@ -50,8 +50,7 @@ pub(super) fn render(rules: &Rules, metrics: &Metrics, uptime: Duration, asked: 
             body {
                 main {
                     h1 { "crosslink " (env!("CARGO_PKG_VERSION")) }
-                    p { "Up for " (humantime::format_duration(uptime)) "." }
-                    (configuration(rules, metrics))
+                    (facts(rules, metrics, uptime))
                     h2 { "Pairs" }
                     @for pair in pairs.iter().take(MOST_PAIRS) { (pair_section(pair, metrics)) }
                     @if pairs.len() > MOST_PAIRS { p { "… and " (pairs.len() - MOST_PAIRS) " more; see " a href="/metrics" { "/metrics" } "." } }
@@ -66,14 +65,16 @@ pub(super) fn render(rules: &Rules, metrics: &Metrics, uptime: Duration, asked: 
     page.into_string()
 }
 
-fn configuration(rules: &Rules, metrics: &Metrics) -> Markup {
+fn facts(rules: &Rules, metrics: &Metrics, uptime: Duration) -> Markup {
     html! {
-        p {
-            "Configuration " code { (rules.path.display()) } ", in force since "
-            (humantime::format_rfc3339_seconds(rules.read_at)) "."
+        dl {
+            dt { "Up for" }
+            dd { (humantime::format_duration(uptime)) }
+            dt { "Configuration" }
+            dd { code { (rules.path.display()) } ", in force since " time { (humantime::format_rfc3339_seconds(rules.read_at)) } }
         }
         @if !metrics.last_reload_successful() {
-            p.wrong role="status" { "The file was changed since then, but is faulty: the log says where." }
+            p.wrong role="status" { "The configuration was faulty or gone when it was last read: the log says why." }
         }
     }
 }
@@ -103,8 +104,10 @@ fn pair_section(pair: &DomainPair, metrics: &Metrics) -> Markup {
 fn share(arrived: u64, left: u64) -> Markup {
     let percent = arrived.saturating_mul(100) / left;
     html! {
-        p { "Arrived: " (arrived) " of " (left) " identities that left here (" (percent) " %)" }
-        (bar(arrived.min(left), left))
+        table {
+            caption { "Of " (left) " identities that left here, " (arrived) " arrived" }
+            tr { th scope="row" { "share" } td.number { (percent) "\u{a0}%" } td { (bar(arrived.min(left), left)) } }
+        }
     }
 }
 
@@ -115,7 +118,7 @@ fn refusals(metrics: &Metrics) -> Markup {
 fn bars(caption: &str, counted: &[(&str, u64)]) -> Markup {
     let most = counted.iter().map(|(_, count)| *count).max().unwrap_or(0);
     html! {
-        @if most == 0 { p { (caption) ": none yet." } }
+        @if most == 0 { p { (caption) ": none yet" } }
         @else {
             table {
                 caption { (caption) }
@@ -129,11 +132,12 @@ fn bars(caption: &str, counted: &[(&str, u64)]) -> Markup {
 
 /// A plain bar; the number stands beside it, so it is of no use to who can't see it.
 fn bar(part: u64, whole: u64) -> Markup {
-    let width = part.saturating_mul(BAR_WIDTH) / whole.max(1);
+    // What is there is seen, however little it is.
+    let percent = (part.saturating_mul(100) / whole.max(1)).max(u64::from(part > 0));
     html! {
-        svg width=(BAR_WIDTH) height="10" aria-hidden="true" {
-            rect.track width=(BAR_WIDTH) height="10" {}
-            rect.part width=(width) height="10" {}
+        svg height="10" aria-hidden="true" {
+            rect.track width="100%" height="10" {}
+            rect.part width={ (percent) "%" } height="10" {}
         }
     }
 }
@@ -166,20 +170,27 @@ fn explanation(rules: &Rules, asked: &Asked) -> String {
 
 /// A page for people: whoever has more pairs asks Prometheus.
 const MOST_PAIRS: usize = 100;
-const BAR_WIDTH: u64 = 240;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 44rem; margin: 0 auto; padding: 1rem; }
-section { margin-bottom: 2rem; }
-table { border-spacing: 0; margin: .5rem 0; }
+body { margin: 0; }
+main { max-width: 44rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
+h1 { margin: 1rem 0; }
+h2 { margin: 2.5rem 0 1rem; border-bottom: 1px solid #8888; }
+h3 { margin: 2rem 0 .5rem; }
+p { margin: .5rem 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: 0; }
+dd { margin: 0; }
+table { width: 100%; table-layout: fixed; border-collapse: collapse; margin: .75rem 0; }
 caption { text-align: left; padding-bottom: .25rem; }
-th { text-align: left; font-weight: normal; padding-right: 1rem; }
-.number { text-align: right; padding-right: 1rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0; }
+th { width: 9rem; text-align: left; font-weight: normal; }
+.number { width: 5.5rem; text-align: right; padding-right: 1rem; white-space: nowrap; font-variant-numeric: tabular-nums; }
+svg { display: block; width: 100%; }
 .track { fill: #8884; } .part { fill: #2a78d6; }
 label { display: block; margin-top: .75rem; }
 input { width: 100%; box-sizing: border-box; font: inherit; padding: .25rem; }
 button { margin-top: 1rem; font: inherit; padding: .25rem 1rem; }
-pre { overflow-x: auto; padding: 1rem; background: #8882; }
+pre { overflow-x: auto; padding: 1rem; background: #8882; white-space: pre-wrap; }
 .wrong { border-left: .25rem solid #c22; padding-left: .75rem; }
 ";
