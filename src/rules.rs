@@ -51,3 +51,29 @@ impl Rules {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn a_proxy_is_known_by_its_address_whatever_socket_it_comes_through() {
+        let text = "trusted_proxies: [10.0.0.0/8, 192.0.2.7, \"fd00::/8\"]\npairs: [{ origin: a.example, destination: b.example }]";
+        let config = config::parse(text).unwrap();
+        let rules = Rules::new(config.linker, config.trusted_proxies, PathBuf::new());
+        for (peer, expected) in [
+            ("10.255.0.1", true),
+            ("11.0.0.1", false),
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("::ffff:10.1.2.3", true),
+            ("::ffff:192.0.2.8", false),
+            ("fd00::1", true),
+            ("fe80::1", false),
+            ("::1", false),
+        ] {
+            assert_eq!(rules.trusts(peer.parse().unwrap()), expected, "{peer}");
+        }
+    }
+}

@@ -79,7 +79,8 @@ pub(super) fn admin(admin: Option<&Text>, faults: &mut Faults) -> Option<SocketA
 pub(super) fn networks(list: Option<&Spanned<OneOrMany>>, faults: &mut Faults) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for text in list.map(texts).unwrap_or_default() {
-        let one = text.value.parse().map(IpAddr::into);
+        // A peer's address is compared in its shortest form, whatever socket it comes through.
+        let one = text.value.parse().map(|address: IpAddr| address.to_canonical().into());
         match one.or_else(|_| text.value.parse::<IpNet>()) {
             Ok(network) => networks.push(network),
             Err(_) => faults.add(

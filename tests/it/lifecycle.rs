@@ -1,6 +1,6 @@
 //! The program as a process: signals, outputs that block or are gone, descriptors that run out.
 
-use std::io::{self, PipeWriter};
+use std::io::{self, PipeWriter, Write};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -80,6 +80,72 @@ fn a_blocked_stdout_stops_no_request() {
     served.service.program.signal("TERM");
     assert_eq!(served.service.exit(), Some(0), "it does not wait for the pipe for ever");
     io::copy(&mut unread, served.service.stdout.as_file_mut()).unwrap();
+}
+
+/// How many lines of the request log were lost, as the operator is told.
+fn dropped_lines(served: &Served) -> u64 {
+    let ask = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let metrics = Client::connect(served.service.admin()).send(ask).reply().unwrap().body;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("crosslink_log_dropped_lines_total "));
+    line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn lines_that_a_blocked_stdout_does_not_take_are_counted() {
+    let (mut unread, stdout) = io::pipe().unwrap();
+    let mut served = serve("", crosslink(), Some(stdout));
+    assert_eq!(dropped_lines(&served), 0);
+    let ask = format!("GET /go/checkout/{} HTTP/1.1\r\nHost: www.yoursite.com\r\n\r\n", "a".repeat(600));
+    let pipelined = ask.repeat(100);
+    let mut asked = 0;
+    // The pipe, what is being written and the buffer hold some 3,500 such lines together.
+    while dropped_lines(&served) == 0 {
+        let mut client = Client::connect(served.address).send(pipelined.as_bytes());
+        for _ in 0..100 {
+            assert_eq!(client.reply().unwrap().status, 302);
+        }
+        asked += 100;
+        assert!(asked < 20_000, "the log has no bound");
+    }
+    let dropped = dropped_lines(&served);
+    // Whoever reads again gets all other lines, whole, and from then on every one.
+    let reader = std::thread::spawn(move || {
+        let mut log = Vec::new();
+        io::copy(&mut unread, &mut log).unwrap();
+        log
+    });
+    eventually("a request with a line", || {
+        let before = dropped_lines(&served);
+        assert_eq!(served.status(), 302);
+        asked += 1;
+        (dropped_lines(&served) == before).then_some(())
+    });
+    let dropped_at_last = dropped_lines(&served);
+    served.service.program.signal("TERM");
+    assert_eq!(served.service.exit(), Some(0));
+    let log = reader.join().unwrap();
+    served.service.stdout.as_file_mut().write_all(&log).unwrap();
+    let log = String::from_utf8(log).unwrap();
+    let is_whole = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    assert!(dropped > 0 && log.lines().all(is_whole) && log.ends_with("}\n"));
+    assert_eq!(log.lines().count() as u64 + dropped_at_last, asked, "a line is written or counted");
+    let events = std::fs::read_to_string(&served.service.stderr).unwrap();
+    assert!(events.contains(&format!("\"dropped\":{dropped_at_last}")), "it is said at the end: {events}");
+}
+
+#[test]
+fn a_full_disk_stops_no_request_and_its_lines_are_counted() {
+    // It takes nothing: every write says that there is no room left.
+    let mut full = Command::new("sh");
+    full.args(["-c", "exec \"$0\" \"$@\" > /dev/full", env!("CARGO_BIN_EXE_crosslink")]);
+    let mut served = serve("", full, None);
+    for _ in 0..100 {
+        assert_eq!(served.status(), 302);
+    }
+    eventually("all lines counted", || (dropped_lines(&served) == 100).then_some(()));
+    assert_eq!(served.status(), 302);
+    served.service.program.signal("TERM");
+    assert_eq!(served.service.exit(), Some(0));
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod limits;
 mod logs;
 mod nginx;
 mod properties;
+mod proxies;
 mod readme;
 mod redis;
 mod refusals;
