@@ -31,6 +31,8 @@ pub struct Metrics {
     durations: Vec<Histogram>,
     /// Connections that are open.
     pub connections: Gauge,
+    /// The most that are served at a time.
+    pub connections_limit: Gauge,
     log_dropped: Counter,
     reload_successful: Gauge,
     reload_timestamp: Gauge<f64, AtomicU64>,
@@ -64,6 +66,9 @@ impl Metrics {
         registry.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
         let connections = Gauge::default();
         registry.register("connections", "Connections that are open", connections.clone());
+        let connections_limit = Gauge::default();
+        let help = "Connections that are served at a time; newcomers wait";
+        registry.register("connections_limit", help, connections_limit.clone());
         let log_dropped = Counter::default();
         let help = "Lines of the request log that were lost, because nothing took them";
         registry.register("log_dropped_lines", help, log_dropped.clone());
@@ -84,6 +89,7 @@ impl Metrics {
             hand_offs,
             landings,
             connections,
+            connections_limit,
             log_dropped,
             reload_successful,
             reload_timestamp,

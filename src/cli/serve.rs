@@ -97,6 +97,7 @@ async fn serve(Read { path, config, in_file, seen }: Read, requests: &Sink) -> R
     let Config { fixed, certificates, trusted_proxies, linker, .. } = config;
     let metrics = Arc::new(Metrics::new());
     metrics.reloaded(true);
+    metrics.connections_limit.set(i64::try_from(fixed.limits.connections).unwrap_or(i64::MAX));
     let rules = Rules::new(linker, trusted_proxies, path.clone()).live();
     let tls: Vec<LiveTls> = certificates.into_iter().map(|config| Arc::new(ArcSwap::new(config))).collect();
     let log = RequestLog::new(requests.clone(), fixed.log);

@@ -13,6 +13,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::server::Answer;
@@ -68,6 +69,13 @@ impl Admin {
         Self { rules, metrics, log, draining, audience, started: Instant::now() }
     }
 
+    /// Written elsewhere: with ten thousand pairs it takes a while, and no visitor waits behind it.
+    async fn counted(&self) -> String {
+        let (metrics, dropped) = (Arc::clone(&self.metrics), self.log.dropped());
+        let written = spawn_blocking(move || metrics.encode(dropped).unwrap_or_default());
+        written.await.unwrap_or_default()
+    }
+
     fn page(&self, query: &str) -> String {
         status_page::render(&self.rules.load(), &self.metrics, self.started.elapsed(), &Asked::parse(query))
     }
@@ -89,9 +97,7 @@ impl Answer for Admin {
                 answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n".to_owned())
             }
             "/readyz" => answer(StatusCode::OK, TEXT, "ready\n".to_owned()),
-            "/metrics" => {
-                answer(StatusCode::OK, OPEN_METRICS, self.metrics.encode(self.log.dropped()).unwrap_or_default())
-            }
+            "/metrics" => answer(StatusCode::OK, OPEN_METRICS, self.counted().await),
             "/" => answer(StatusCode::OK, HTML, self.page(head.uri.query().unwrap_or_default())),
             _ => answer(StatusCode::NOT_FOUND, TEXT, "not_found\n".to_owned()),
         }

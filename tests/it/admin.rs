@@ -49,6 +49,7 @@ fn what_happened_is_counted() {
         r#"crosslink_refusals_total{code="unknown_host"} 1"#,
         r#"crosslink_request_duration_seconds_count{role="origin"} 1"#,
         "crosslink_config_last_reload_successful 1",
+        "crosslink_connections_limit 4096",
     ] {
         assert!(metrics.body.lines().any(|found| found == line), "{line} in {}", metrics.body);
     }
@@ -91,6 +92,7 @@ fn prometheus_reads_every_metric() {
         ("crosslink_config_last_reload_success_timestamp_seconds", "gauge"),
         ("crosslink_config_last_reload_successful", "gauge"),
         ("crosslink_connections", "gauge"),
+        ("crosslink_connections_limit", "gauge"),
         ("crosslink_handoffs", "counter"),
         ("crosslink_landings", "counter"),
         ("crosslink_log_dropped_lines", "counter"),
