@@ -32,6 +32,7 @@ mod redis;
 mod refusals;
 mod reload;
 mod scale;
+mod scale_out;
 mod sealed;
 mod sockets;
 mod support;

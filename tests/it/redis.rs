@@ -11,14 +11,14 @@ use crate::sealed::{OLD, PAIR, app, cookie_of, land, outcomes, token};
 use crate::support::{App, Client, Program, Service, crosslink, eventually, find, log_file, needs};
 
 /// A Redis that listens on a socket in a folder of its own, and ends when it is dropped.
-struct Redis {
+pub struct Redis {
     arguments: Vec<String>,
     folder: TempDir,
     running: Option<Program>,
 }
 
 impl Redis {
-    fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut redis = Self { arguments, folder: tempfile::tempdir().unwrap(), running: None };
         redis.resume();
@@ -42,7 +42,8 @@ impl Redis {
         self.running.as_ref().expect("a running Redis").signal(name);
     }
 
-    fn address(&self) -> String {
+    /// What `replay` has to say.
+    pub fn address(&self) -> String {
         format!("redis+unix://{}", self.folder.path().join("s").display())
     }
 

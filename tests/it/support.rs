@@ -251,6 +251,12 @@ impl Client {
         self
     }
 
+    /// Sends bytes on a connection that is kept, and reads one reply to them.
+    pub fn ask(&mut self, bytes: &[u8]) -> Option<Reply> {
+        let _ = self.stream.write_all(bytes);
+        self.reply()
+    }
+
     /// Reads one reply; `None` if the connection ends before one begins.
     pub fn reply(&mut self) -> Option<Reply> {
         let mut head = Vec::new();
