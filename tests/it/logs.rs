@@ -54,8 +54,15 @@ const RANDOM: &str = "a random word";
 const REDIS_SAYS: &[&str] = &["oO0OoO0OoO0Oo", "Are you sure this is what you really want?"];
 
 /// What is kept at the least, which is about half of what there is: a source, its files and the lines in them.
-const LEAST: &[(&str, usize, usize)] =
-    &[("app ", 70, 2500), ("stdout ", 6, 200), ("stderr ", 4, 15), ("nginx access.log ", 3, 75), ("redis ", 4, 20)];
+const LEAST: &[(&str, usize, usize)] = &[
+    ("app ", 70, 2500),
+    ("stdout ", 6, 200),
+    ("stderr ", 4, 15),
+    ("nginx access.log ", 3, 75),
+    ("redis ", 4, 20),
+    ("haproxy ", 2, 4),
+    ("prometheus ", 1, 5),
+];
 
 #[test]
 #[ignore = "it searches what the other tests have logged: `tests/run` starts it after them"]

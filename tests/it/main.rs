@@ -25,6 +25,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod nginx;
+mod prometheus;
 mod properties;
 mod proxies;
 mod readme;

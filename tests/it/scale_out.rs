@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::Value;
@@ -17,7 +17,9 @@ use tempfile::TempDir;
 
 use crate::redis::Redis;
 use crate::sealed::OLD;
-use crate::support::{Client, Program, Reply, Service, crosslink, eventually, find, log_file, needs, repository};
+use crate::support::{
+    Client, Program, Reply, Service, crosslink, eventually, find, log_file, needs, own_host, repository,
+};
 
 const SHOP: &str = "www.yourshop.example";
 const CHECKOUT: &str = "checkout.yourshop.example";
@@ -180,7 +182,7 @@ struct Fleet {
 impl Fleet {
     fn start(redis: &Redis) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let [visitors, hosts @ ..] = own_hosts();
+        let [visitors, hosts @ ..] = [(); 4].map(|()| own_host());
         let shipped = |file| fs::read_to_string(repository("deploy/haproxy").join(file)).unwrap();
         let places = |mut text: String, places: &[(&str, &str, usize)]| {
             for (place, own, count) in places {
@@ -305,12 +307,4 @@ impl Fleet {
         }
         outcomes
     }
-}
-
-/// Loopback addresses for one fleet alone, so that its ports are still free when a crosslink comes back to them.
-fn own_hosts() -> [String; 4] {
-    static FLEETS: AtomicU32 = AtomicU32::new(0);
-    let fleet = 4 * FLEETS.fetch_add(1, Ordering::SeqCst);
-    let [.., high, low] = std::process::id().to_be_bytes();
-    [0, 1, 2, 3].map(|number| format!("127.{}.{high}.{low}", 100 + fleet + number))
 }

@@ -6,6 +6,7 @@ use std::io::{self, PipeWriter, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -474,6 +475,14 @@ pub fn crosslink() -> Command {
 /// A folder of this repository, or a file in it.
 pub fn repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A loopback address on which nobody else listens, so that a program may have a port that is known before it starts, and
+/// come back to it.
+pub fn own_host() -> String {
+    static HOSTS: AtomicU32 = AtomicU32::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    format!("127.{}.{high}.{low}", 100 + HOSTS.fetch_add(1, Ordering::SeqCst))
 }
 
 /// Waits until something is there.
