@@ -261,12 +261,13 @@ impl Prometheus {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
-    /// Whether an expression has a value now that is a number.
+    /// Whether an expression has a value now that is a finite number.
     fn has_answer(&self, expression: &str) -> bool {
         let answer = self.ask("query", &[("query", expression)]);
         assert_ne!(answer["status"], "error", "{expression}: {answer}");
         let series = answer["data"]["result"].as_array();
-        series.into_iter().flatten().any(|series| series["value"][1].as_str().is_some_and(|value| value != "NaN"))
+        let values = series.into_iter().flatten().filter_map(|series| series["value"][1].as_str()?.parse::<f64>().ok());
+        values.into_iter().any(f64::is_finite)
     }
 
     /// Every rule was evaluated, and nothing is wrong with a crosslink that just does its work.

@@ -80,6 +80,25 @@ fn a_token_of_one_lands_at_another_and_at_no_third() {
     assert_eq!((third.status, third.location(), third.set_cookie()), (302, Some(&*cart()), None));
 }
 
+#[test]
+fn what_a_crosslink_takes_also_comes_through_haproxy() {
+    if !needs(&["haproxy", "redis-server"]) {
+        return;
+    }
+    let redis = Redis::start(&[]);
+    let fleet = Fleet::start(&redis);
+    for number in 0..2 * SERVERS.len() {
+        // A head of almost 32 KiB, and a link with a long query, of which nothing is lost.
+        let query = format!("a=%2f+b&c&d={}{number}", "~".repeat(7_000));
+        let neighbours = "b=%zz;".repeat(4_000);
+        let head = format!("GET /go/checkout?{query} HTTP/1.1\r\nHost: {SHOP}\r\nCookie: {neighbours}\r\n\r\n");
+        let reply = Client::connect(fleet.address).ask(head.as_bytes()).unwrap();
+        assert_eq!((reply.status, reply.location()), (302, Some(&*format!("{}?{query}", cart()))));
+        let refused = Client::connect(fleet.address).ask(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").unwrap();
+        assert_eq!((refused.status, refused.code()), (421, "unknown_host"));
+    }
+}
+
 /// The visitors of both sites, all of them at it until it is over.
 #[derive(Default)]
 struct Visits {
