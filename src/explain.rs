@@ -7,12 +7,14 @@ use std::fmt::{Display, Write};
 
 use hyper::header::{COOKIE, HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Version};
+use hyper::{Method, Request, Response, Version};
 use url::{Position, Url};
 
 use crate::http::head::with_visit;
 use crate::http::response;
-use crate::link::{Decision, DomainPair, HandOff, Land, Linker, NotCarried, Outcome, Refusal, Sealed, Step, Trace};
+use crate::link::{
+    Decision, DomainPair, HandOff, Identify, Land, Linker, NotCarried, Outcome, Refusal, Sealed, Step, Trace,
+};
 
 /// A request as somebody writes it down.
 #[derive(Clone, Copy)]
@@ -40,7 +42,7 @@ pub struct Unaskable {
 pub struct Explained {
     /// Each step, and the head of the answer.
     pub text: String,
-    /// Whether nothing is served.
+    /// Whether nothing is served, or, to a proxy that asks, nothing could land.
     pub refused: bool,
 }
 
@@ -55,7 +57,7 @@ pub fn explain(linker: &Linker, question: Question<'_>) -> Result<Explained, Una
     let refused = with_visit(&head, |visit| {
         let decision = linker.decide_traced(visit, &mut explanation);
         explanation.conclude(&decision, linker);
-        matches!(decision, Decision::Refuse(..))
+        decision.refusal().is_some()
     });
     Ok(Explained { text: explanation.text, refused })
 }
@@ -132,12 +134,34 @@ impl Explanation {
                 }
                 self.line("answer", format!("the clean URL; {} ({})", landed(*outcome), outcome.as_str()));
             }
+            Decision::Identify(identify) => self.identified(identify, linker),
             Decision::HonoursGpc => self.line("answer", "this origin says that it honours Sec-GPC"),
             Decision::Refuse(refusal, _) => {
                 self.line("answer", format!("refused ({}): {}", refusal.code(), advice(*refusal, linker)));
             }
         }
-        let response = response::of(decision);
+        self.answer(&response::of(decision));
+    }
+
+    /// Whatever a proxy learns, it serves the page.
+    fn identified(&mut self, identify: &Identify<'_>, linker: &Linker) {
+        let learns = match identify {
+            Identify::Landed(Land { outcome, class, .. }) => {
+                if let Some(class) = class {
+                    self.line("class", class.as_str());
+                }
+                format!("{} ({})", landed(*outcome), outcome.as_str())
+            }
+            Identify::Nothing => "its URL names no identity (no_identity)".to_owned(),
+            Identify::Refused(Refusal::NotFound, _) => {
+                "no cookie (not_found): no pair with this destination has a `landing`; add `landing: {}`".to_owned()
+            }
+            Identify::Refused(refusal, _) => format!("no cookie ({}): {}", refusal.code(), advice(*refusal, linker)),
+        };
+        self.line("answer", format!("the proxy may serve the page; {learns}"));
+    }
+
+    fn answer<B>(&mut self, response: &Response<B>) {
         let _ = writeln!(self.text, "\nHTTP/1.1 {}", response.status());
         for (name, value) in response.headers() {
             let _ = writeln!(self.text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
@@ -156,6 +180,9 @@ impl Trace for Explanation {
                     (false, false) => "is a destination, but no pair has a `landing` for it",
                 };
                 self.line("host", format!("{host} {roles}"));
+            }
+            Step::Page { path, query } => {
+                self.line("page", format!("{path}{}{}", query.map_or("", |_| "?"), query.unwrap_or_default()));
             }
             Step::Link(name) => self.line("link", name),
             Step::To(to) => self.line("to", to),

@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::link::{Class, Decision, DomainPair, NotCarried, Outcome, Refusal, Role};
+use crate::link::{Class, Decision, DomainPair, Identify, NotCarried, Outcome, Refusal, Role};
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -103,12 +103,14 @@ impl Metrics {
                 let of_pair = counts.get(hand_off.pair.number).map(|counts| self.handles(counts, hand_off.pair));
                 of_pair.and_then(|handles| handles.hand_offs.get(identity_number(hand_off.carried)))
             }
-            Decision::Land(land) => {
+            Decision::Land(land) | Decision::Identify(Identify::Landed(land)) => {
                 let of_pair = counts.get(land.pair.number).map(|counts| self.handles(counts, land.pair));
                 of_pair.and_then(|handles| handles.landings.get(land.outcome as usize))
             }
-            Decision::HonoursGpc => None,
-            Decision::Refuse(refusal, _) => self.refusals.get(*refusal as usize),
+            Decision::HonoursGpc | Decision::Identify(Identify::Nothing) => None,
+            Decision::Refuse(refusal, _) | Decision::Identify(Identify::Refused(refusal, _)) => {
+                self.refusals.get(*refusal as usize)
+            }
         };
         if let Some(counter) = counter {
             counter.inc();

@@ -13,7 +13,7 @@ use super::head::with_visit;
 use super::request_log::RequestLog;
 use super::response;
 use super::server::Answer;
-use crate::link::Decision;
+use crate::link::{Decision, Identify, Land};
 use crate::metrics::Metrics;
 use crate::replay::UsedTokens;
 use crate::rules::LiveRules;
@@ -36,11 +36,20 @@ impl Handler {
 
     /// A landing keeps its cookie only if its token was not used before.
     async fn proven<'l>(&self, decision: Decision<'l>, now: u64) -> Decision<'l> {
-        let Decision::Land(land) = decision else { return decision };
-        let Some(token) = land.first_use else { return Decision::Land(land) };
+        match decision {
+            Decision::Land(land) => Decision::Land(self.proven_land(land, now).await),
+            Decision::Identify(Identify::Landed(land)) => {
+                Decision::Identify(Identify::Landed(self.proven_land(land, now).await))
+            }
+            other => other,
+        }
+    }
+
+    async fn proven_land<'l>(&self, land: Land<'l>, now: u64) -> Land<'l> {
+        let Some(token) = land.first_use else { return land };
         match self.used.admit(token, now).await {
-            Ok(()) => Decision::Land(land),
-            Err(why) => Decision::Land(land.not_first(why)),
+            Ok(()) => land,
+            Err(why) => land.not_first(why),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hyper::Version;
 use hyper::header::{COOKIE, HOST, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method as HttpMethod, Version};
 
 use crate::link::{Method, Visit, is_opt_out, is_prefetch};
 
@@ -14,13 +14,10 @@ pub fn with_visit<T>(head: &Parts, look: impl FnOnce(&Visit<'_>) -> T) -> T {
     let fields = |name| head.headers.get_all(name).iter().map(HeaderValue::as_bytes);
     // Of a field that stands there twice the more careful reading counts: a prefetch, an opt-out, no navigation.
     let first_if = |name, counts: fn(&[u8]) -> bool| fields(name).find(|value| counts(value)).or(fields(name).next());
+    let original_methods = fields("x-original-method").chain(fields("x-forwarded-method"));
     let once = |name| fields(name).next().map(|value| if fields(name).count() == 1 { value } else { b"" });
     look(&Visit {
-        method: match head.method {
-            HttpMethod::GET => Method::Get,
-            HttpMethod::HEAD => Method::Head,
-            _ => Method::Other,
-        },
+        method: method(head.method.as_str().as_bytes()),
         host: host(head),
         authority: head.uri.authority().map(hyper::http::uri::Authority::as_str),
         path: head.uri.path(),
@@ -32,7 +29,17 @@ pub fn with_visit<T>(head: &Parts, look: impl FnOnce(&Visit<'_>) -> T) -> T {
         fetch_mode: once("sec-fetch-mode"),
         fetch_dest: once("sec-fetch-dest"),
         user_agent: fields("user-agent").next(),
+        original_target: once("x-original-uri").or_else(|| once("x-forwarded-uri")),
+        original_method: original_methods.map(method).max(),
     })
+}
+
+fn method(name: &[u8]) -> Method {
+    match name {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        _ => Method::Other,
+    }
 }
 
 /// The host that a request names, if it names one: in HTTP/2 that may be `:authority` alone (RFC 9113, 8.3.1).

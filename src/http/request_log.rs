@@ -15,7 +15,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Serialize, Serializer};
 
 use super::head::host;
-use crate::link::{Class, Decision, HostPort, Land, NotCarried, Role};
+use crate::link::{Class, Decision, HostPort, Identify, Land, NotCarried, Role};
 use crate::settings::{Log, LogFormat, LoggedRequests};
 use crate::sink::Sink;
 
@@ -66,7 +66,7 @@ impl RequestLog {
     pub fn write(&self, decision: &Decision<'_>, head: &Parts, trusted: bool, status: u16, took: Duration) {
         let wanted = match self.log.requests {
             LoggedRequests::All => true,
-            LoggedRequests::Refused => matches!(decision, Decision::Refuse(..)),
+            LoggedRequests::Refused => decision.refusal().is_some(),
             LoggedRequests::Off => false,
         };
         if !wanted {
@@ -78,11 +78,15 @@ impl RequestLog {
                 "handed_off",
                 Some(hand_off.carried.map_or_else(NotCarried::as_str, Class::as_str)),
             ),
-            Decision::Land(Land { pair, outcome, class, .. }) => {
+            Decision::Land(Land { pair, outcome, class, .. })
+            | Decision::Identify(Identify::Landed(Land { pair, outcome, class, .. })) => {
                 (Some(pair.name.as_str()), outcome.as_str(), class.map(Class::as_str))
             }
             Decision::HonoursGpc => (None, "honours_gpc", None),
-            Decision::Refuse(refusal, _) => (None, refusal.code(), None),
+            Decision::Identify(Identify::Nothing) => (None, "no_identity", None),
+            Decision::Refuse(refusal, _) | Decision::Identify(Identify::Refused(refusal, _)) => {
+                (None, refusal.code(), None)
+            }
         };
         let told = |name, is_right: fn(&str) -> bool| {
             let mut values = head.headers.get_all(name).iter().filter(|_| trusted);

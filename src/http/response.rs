@@ -7,7 +7,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
-use crate::link::{Decision, HandOff, Land, Refusal};
+use crate::link::{Decision, HandOff, Identify, Land, Refusal};
 
 /// The whole answer to a decision.
 ///
@@ -18,6 +18,8 @@ pub fn of(decision: &Decision<'_>) -> Response<Full<Bytes>> {
     match decision {
         Decision::HandOff(HandOff { destination, .. }) => redirect(destination.url().as_str(), None),
         Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie.as_deref()),
+        Decision::Identify(Identify::Landed(Land { set_cookie, .. })) => go_on(set_cookie.as_deref()),
+        Decision::Identify(Identify::Nothing | Identify::Refused(..)) => go_on(None),
         Decision::HonoursGpc => {
             let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             response(StatusCode::OK, headers.into_iter(), GPC_SUPPORT)
@@ -32,6 +34,14 @@ fn redirect(location: &str, set_cookie: Option<&str>) -> Response<Full<Bytes>> {
     let set_cookie = set_cookie.and_then(|cookie| HeaderValue::from_str(cookie).ok());
     let headers = [(LOCATION, location), (CACHE_CONTROL, NO_STORE)];
     response(StatusCode::FOUND, headers.into_iter().chain(set_cookie.map(|cookie| (SET_COOKIE, cookie))), "")
+}
+
+/// What a proxy takes for "serve the page", whatever else is there to say: a visitor must not pay for what is wrong here
+/// or in the proxy's configuration.
+fn go_on(set_cookie: Option<&str>) -> Response<Full<Bytes>> {
+    let set_cookie = set_cookie.and_then(|cookie| HeaderValue::from_str(cookie).ok());
+    let headers = [(CACHE_CONTROL, NO_STORE)];
+    response(StatusCode::OK, headers.into_iter().chain(set_cookie.map(|cookie| (SET_COOKIE, cookie))), "")
 }
 
 fn refuse(refusal: Refusal) -> Response<Full<Bytes>> {

@@ -85,21 +85,7 @@ pub fn is_opt_out(value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const VISIT: Visit<'static> = Visit {
-        method: Method::Get,
-        host: None,
-        authority: None,
-        path: "/",
-        query: None,
-        cookies: &[],
-        purpose: None,
-        now: 0,
-        gpc: None,
-        fetch_mode: None,
-        fetch_dest: None,
-        user_agent: None,
-    };
+    use crate::link::visit::VISIT;
 
     #[test]
     fn only_a_navigation_carries() {

@@ -33,6 +33,8 @@ pub enum Decision<'l> {
     HandOff(HandOff<'l>),
     /// Take the identity out of the URL, and adopt it if it can be.
     Land(Land<'l>),
+    /// Let the proxy that asks serve the page itself, with a cookie if the identity in its URL is adopted.
+    Identify(Identify<'l>),
     /// Say that this origin honours Global Privacy Control.
     HonoursGpc,
     /// Serve nothing.
@@ -66,6 +68,17 @@ pub struct Land<'l> {
     /// The token whose first use must be proven, and is then remembered, before the cookie is set; whoever can't prove
     /// it calls [`Land::not_first`].
     pub first_use: Option<FirstUse>,
+}
+
+/// What a proxy learns that asks before it serves a page itself. Whatever it is, the visitor gets the page.
+#[derive(Clone)]
+pub enum Identify<'l> {
+    /// The page's URL names an identity: a landing whose cookie goes along, and whose redirect nobody needs.
+    Landed(Land<'l>),
+    /// The page's URL names none.
+    Nothing,
+    /// The page's URL would be refused as a landing, or no landing is there: a mistake of the proxy's operator, perhaps.
+    Refused(Refusal, Role),
 }
 
 /// A token that may be used once.
@@ -196,8 +209,17 @@ impl Decision<'_> {
     pub fn role(&self) -> Role {
         match self {
             Self::HandOff(_) | Self::HonoursGpc => Role::Origin,
-            Self::Land(_) => Role::Destination,
-            Self::Refuse(_, role) => *role,
+            Self::Land(_) | Self::Identify(Identify::Landed(_) | Identify::Nothing) => Role::Destination,
+            Self::Refuse(_, role) | Self::Identify(Identify::Refused(_, role)) => *role,
+        }
+    }
+
+    /// Why nothing is served, or, to a proxy that asks, why nothing could land.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refuse(refusal, _) | Self::Identify(Identify::Refused(refusal, _)) => Some(*refusal),
+            Self::HandOff(_) | Self::Land(_) | Self::HonoursGpc | Self::Identify(_) => None,
         }
     }
 }

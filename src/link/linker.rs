@@ -1,8 +1,9 @@
 //! The rules of all pairs, and the one decision that they are for.
 
 use super::arrival::Arrival;
-use super::decision::{Decision, HandOff, Refusal, Role};
+use super::decision::{Decision, HandOff, Identify, Land, Refusal, Role};
 use super::domain::HostPort;
+use super::identify;
 use super::origin::{OriginRules, bad_to};
 use super::pair::DomainPair;
 use super::sites::{DestinationSite, Sites};
@@ -67,21 +68,20 @@ impl Linker {
 
     /// Decides as [`Linker::decide`] does, and tells each step on the way.
     pub fn decide_traced(&self, visit: &Visit<'_>, trace: &mut impl Trace) -> Decision<'_> {
-        let refuse = |refusal| Decision::Refuse(refusal, Role::None);
-        let Some(host) = asked_host(visit) else { return refuse(Refusal::BadHost) };
-        let Some((origin, destination)) = self.sites.find(&host) else { return refuse(Refusal::UnknownHost) };
-        let origin = origin.and_then(|number| self.origins.get(number));
-        let landing = destination.and_then(|site| self.landing(site));
-        trace.step(Step::Host { host: &host.host, origin: origin.is_some(), landing: landing.is_some() });
-
-        if let Some(arrival) = landing
-            && let Some(query) = visit.query.filter(|query| arrival.pair.parameter.is_in(query))
-        {
-            if let Some(refusal) = not_served(visit) {
-                return Decision::Refuse(refusal, Role::Destination);
-            }
-            return Decision::Land(arrival.land(&host.host, query, visit, trace));
+        if let Some(page) = identify::page(visit) {
+            return Decision::Identify(self.identify(&page, trace));
         }
+        let refuse = |refusal| Decision::Refuse(refusal, Role::None);
+        let site = match self.site(visit, trace) {
+            Ok(site) => site,
+            Err(refusal) => return refuse(refusal),
+        };
+        match site.land(visit, trace) {
+            Some(Ok(land)) => return Decision::Land(land),
+            Some(Err(refusal)) => return Decision::Refuse(refusal, Role::Destination),
+            None => {}
+        }
+        let origin = site.origin;
         if visit.path == GPC_PATH && visit.method != Method::Other && origin.is_some_and(OriginRules::honours_gpc) {
             return Decision::HonoursGpc;
         }
@@ -93,6 +93,30 @@ impl Linker {
             return handed_off.map_or_else(|refusal| Decision::Refuse(refusal, Role::Origin), Decision::HandOff);
         }
         refuse(Refusal::NotFound)
+    }
+
+    /// What a proxy learns about the page that its visitor asked for.
+    fn identify(&self, page: &Visit<'_>, trace: &mut impl Trace) -> Identify<'_> {
+        trace.step(Step::Page { path: page.path, query: page.query });
+        match self.site(page, trace) {
+            Err(refusal) => Identify::Refused(refusal, Role::None),
+            Ok(Site { landing: None, .. }) => Identify::Refused(Refusal::NotFound, Role::None),
+            Ok(site) => match site.land(page, trace) {
+                Some(Ok(land)) => Identify::Landed(land),
+                Some(Err(refusal)) => Identify::Refused(refusal, Role::Destination),
+                None => Identify::Nothing,
+            },
+        }
+    }
+
+    /// What the host is that a visit asks for.
+    fn site<'l, 'v>(&'l self, visit: &Visit<'v>, trace: &mut impl Trace) -> Result<Site<'l, 'v>, Refusal> {
+        let host = asked_host(visit).ok_or(Refusal::BadHost)?;
+        let (origin, destination) = self.sites.find(&host).ok_or(Refusal::UnknownHost)?;
+        let origin = origin.and_then(|number| self.origins.get(number));
+        let landing = destination.and_then(|site| self.landing(site));
+        trace.step(Step::Host { host: &host.host, origin: origin.is_some(), landing: landing.is_some() });
+        Ok(Site { host, origin, landing })
     }
 
     fn landing<'l>(&'l self, site: &'l DestinationSite) -> Option<Arrival<'l>> {
@@ -127,6 +151,25 @@ impl Linker {
         });
         let (destination, carried) = sent.map_err(|why| bad_to(why, trace))?;
         Ok(HandOff { pair, destination, carried: carried.and(identity.map(|identity| identity.class())) })
+    }
+}
+
+/// A host that is known, as one side or both.
+struct Site<'l, 'v> {
+    host: HostPort<'v>,
+    origin: Option<&'l OriginRules>,
+    landing: Option<Arrival<'l>>,
+}
+
+impl<'l> Site<'l, '_> {
+    /// The landing of a visit, if there is one here and the query names an identity.
+    fn land(&self, visit: &Visit<'_>, trace: &mut impl Trace) -> Option<Result<Land<'l>, Refusal>> {
+        let arrival = self.landing.as_ref()?;
+        let query = visit.query.filter(|query| arrival.pair.parameter.is_in(query))?;
+        Some(match not_served(visit) {
+            Some(refusal) => Err(refusal),
+            None => Ok(arrival.land(&self.host.host, query, visit, trace)),
+        })
     }
 }
 

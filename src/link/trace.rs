@@ -20,6 +20,13 @@ impl Trace for () {
 /// One step of a decision.
 #[derive(Clone, Copy)]
 pub enum Step<'a> {
+    /// A proxy asks about a page that it will serve.
+    Page {
+        /// The path of the page.
+        path: &'a str,
+        /// The query of the page.
+        query: Option<&'a str>,
+    },
     /// The host is known, as one side or both.
     Host {
         /// The host as it was matched.

@@ -27,10 +27,14 @@ pub struct Visit<'a> {
     pub fetch_dest: Option<&'a [u8]>,
     /// The `User-Agent` field.
     pub user_agent: Option<&'a [u8]>,
+    /// What a proxy that asks on the way says its visitor asked for: `X-Original-URI`, or else `X-Forwarded-Uri`.
+    pub original_target: Option<&'a [u8]>,
+    /// And by which method: `X-Original-Method` or `X-Forwarded-Method`.
+    pub original_method: Option<Method>,
 }
 
-/// The methods that matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The methods that matter; of two the greater one does less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Method {
     /// Somebody goes there.
     Get,
@@ -39,3 +43,22 @@ pub enum Method {
     /// Anything else, which is not served.
     Other,
 }
+
+/// A visit to begin from.
+#[cfg(test)]
+pub(super) const VISIT: Visit<'static> = Visit {
+    method: Method::Get,
+    host: None,
+    authority: None,
+    path: "/",
+    query: None,
+    cookies: &[],
+    purpose: None,
+    now: 0,
+    gpc: None,
+    fetch_mode: None,
+    fetch_dest: None,
+    user_agent: None,
+    original_target: None,
+    original_method: None,
+};

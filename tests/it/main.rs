@@ -18,6 +18,7 @@ mod consent;
 mod hand_off;
 mod http2;
 mod http2_client;
+mod identify;
 mod interop;
 mod keys;
 mod landing;

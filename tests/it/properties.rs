@@ -2,8 +2,8 @@
 
 use crosslink::config;
 use crosslink::link::{
-    Arrived, Decision, Decoration, HandOff, HostPort, Identity, Land, Linker, Method, Parameter, Visit, decorate,
-    parse_decoded, undecorate,
+    Arrived, Decision, Decoration, HandOff, HostPort, Identify, Identity, Land, Linker, Method, Parameter, Role, Visit,
+    decorate, parse_decoded, undecorate,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -121,6 +121,11 @@ fn request() -> impl Strategy<Value = Request> {
 
 impl Request {
     fn decide<'l>(&self, linker: &'l Linker) -> Decision<'l> {
+        self.decide_for(linker, None)
+    }
+
+    /// Decides for a proxy that asks about another target.
+    fn decide_for<'l>(&self, linker: &'l Linker, original_target: Option<&[u8]>) -> Decision<'l> {
         let cookies: Vec<&[u8]> = self.cookies.iter().map(Vec::as_slice).collect();
         linker.decide(&Visit {
             method: self.method,
@@ -135,6 +140,8 @@ impl Request {
             fetch_mode: None,
             fetch_dest: None,
             user_agent: None,
+            original_target,
+            original_method: None,
         })
     }
 }
@@ -164,11 +171,15 @@ fn in_words(decision: &Decision<'_>) -> String {
         Decision::HandOff(HandOff { pair, destination, carried }) => {
             format!("{} hands off to {}, {carried:?}", pair.name, destination.url())
         }
-        Decision::Land(Land { pair, location, outcome, class, set_cookie, first_use }) => {
+        Decision::Land(Land { pair, location, outcome, class, set_cookie, first_use })
+        | Decision::Identify(Identify::Landed(Land { pair, location, outcome, class, set_cookie, first_use })) => {
             format!("{} lands at {location}, {outcome:?}, {class:?}, {set_cookie:?}, {first_use:?}", pair.name)
         }
         Decision::HonoursGpc => "honours Sec-GPC".to_owned(),
-        Decision::Refuse(refusal, role) => format!("{refusal:?}, {role:?}"),
+        Decision::Identify(Identify::Nothing) => "nothing to identify".to_owned(),
+        Decision::Refuse(refusal, role) | Decision::Identify(Identify::Refused(refusal, role)) => {
+            format!("{refusal:?}, {role:?}")
+        }
     }
 }
 
@@ -196,7 +207,29 @@ proptest! {
                 prop_assert!(land.location.bytes().all(|byte| byte.is_ascii_graphic()), "{}", land.location);
                 prop_assert!(land.set_cookie.is_none_or(|cookie| cookie.starts_with("km_ni=") && cookie.is_ascii()));
             }
-            Decision::HonoursGpc | Decision::Refuse(..) => {}
+            Decision::HonoursGpc | Decision::Refuse(..) | Decision::Identify(_) => {}
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_asks_learns_what_the_landing_would_do(request in request()) {
+        let query = request.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        let target = format!("{}{query}", request.path);
+        let told = Request { path: "/-/identify".to_owned(), query: None, ..request.clone() };
+        let told = told.decide_for(linker(), Some(target.as_bytes()));
+        let learned = match request.decide(linker()) {
+            Decision::Land(land) => Identify::Landed(land),
+            Decision::Refuse(refusal, role @ Role::Destination) => Identify::Refused(refusal, role),
+            _ => {
+                prop_assert!(matches!(told, Decision::Identify(Identify::Nothing | Identify::Refused(_, Role::None))));
+                return Ok(());
+            }
+        };
+        let expected = in_words(&Decision::Identify(learned));
+        prop_assert_eq!(&in_words(&told), &expected);
+        if request.path.starts_with('/') {
+            let behind = Request { path: format!("/-/identify{}", request.path), ..request };
+            prop_assert_eq!(in_words(&behind.decide(linker())), expected);
         }
     }
 

@@ -482,6 +482,8 @@ const VISIT: Visit<'static> = Visit {
     fetch_mode: None,
     fetch_dest: None,
     user_agent: None,
+    original_target: None,
+    original_method: None,
 };
 
 fn linker(keys: &[Key]) -> Linker {
