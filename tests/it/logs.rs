@@ -58,7 +58,7 @@ const LEAST: &[(&str, usize, usize)] = &[
     ("app ", 70, 2500),
     ("stdout ", 6, 200),
     ("stderr ", 4, 15),
-    ("nginx access.log ", 3, 75),
+    ("nginx access.log ", 10, 280),
     ("redis ", 4, 20),
     ("haproxy ", 2, 4),
     ("prometheus ", 1, 5),
