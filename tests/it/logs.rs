@@ -61,6 +61,7 @@ const LEAST: &[(&str, usize, usize)] = &[
     ("nginx access.log ", 10, 280),
     ("redis ", 4, 20),
     ("haproxy ", 2, 4),
+    ("haproxy access.log ", 6, 150),
     ("prometheus ", 1, 5),
 ];
 

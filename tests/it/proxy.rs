@@ -35,7 +35,7 @@ pub struct Kind {
     /// Writes the files with this test's places for those of a real machine, and gives the command that runs them in
     /// their folder.
     pub prepare: fn(&Places, Way) -> Command,
-    /// A part of each line of the access log.
+    /// Parts of each line of the access log, the first of which no other line has.
     pub logged: &'static [&'static str],
 }
 
@@ -115,12 +115,10 @@ impl Proxy {
     }
 
     fn check_logs(self) {
-        let Self { places, program, logged, name, replies } = self;
-        // A request is logged after its reply has gone.
-        let is_whole = |log: &String| log.lines().count() >= replies.load(Ordering::Relaxed);
-        let access = eventually("a line for each reply", || Some(places.read("access.log")).filter(is_whole));
+        let access = self.logged();
+        let Self { places, program, logged, name, .. } = self;
         drop(program);
-        for line in access.lines() {
+        for line in access.lines().filter(|line| line.contains(logged[0])) {
             assert!(logged.iter().all(|part| line.contains(part)), "{line}");
         }
         let others = ["stdout", "stderr", "error.log"].map(|file| places.read(file)).concat();
@@ -134,7 +132,8 @@ impl Proxy {
 
     /// The lines of the access log, once there is one for each reply.
     pub fn logged(&self) -> String {
-        let is_whole = |log: &String| log.lines().count() >= self.replies.load(Ordering::Relaxed);
+        // A request is logged after its reply has gone.
+        let is_whole = |log: &String| log.matches(self.logged[0]).count() >= self.replies.load(Ordering::Relaxed);
         eventually("a line for each reply", || Some(self.places.read("access.log")).filter(is_whole))
     }
 
@@ -296,6 +295,33 @@ fn nginx(places: &Places, way: Way) -> Command {
     let mut nginx = Command::new(program("nginx"));
     nginx.args(["-e", "start.log", "-c", "nginx.conf", "-p"]).arg(places.folder.path());
     nginx
+}
+
+pub const HAPROXY: Kind = Kind {
+    name: "haproxy",
+    programs: &["haproxy"],
+    prepare: haproxy,
+    logged: &[" HTTP/2.0\" ", "\"https://www.yoursite.com/page\""],
+};
+
+fn haproxy(places: &Places, _: Way) -> Command {
+    let text = Places::shipped(
+        "haproxy/haproxy.cfg",
+        &[
+            ("log /dev/log local0", "log stdout format raw local0", 1),
+            ("bind :443 ssl crt /etc/haproxy/certs/", &format!("bind {} ssl crt site.both", places.proxy), 1),
+            (" 127.0.0.1:8080", &format!(" {}", places.crosslink), 2),
+            (" 127.0.0.1:8000", &format!(" {}", places.shop.address), 1),
+            (" 127.0.0.1:9000", &format!(" {}", places.checkout.address), 2),
+            ("abns@crosslink-without", "unix@without", 2),
+        ],
+    );
+    places.write("site.both", &["site.pem", "site.key"].map(|file| places.read(file)).concat());
+    places.write("haproxy.cfg", &text);
+    let mut haproxy = Command::new("sh");
+    // Its only file of its own is the one that it logs into.
+    haproxy.args(["-c", "exec \"$0\" -f haproxy.cfg >access.log"]).arg(program("haproxy"));
+    haproxy
 }
 
 fn program(name: &str) -> PathBuf {
