@@ -60,6 +60,7 @@ const LEAST: &[(&str, usize, usize)] = &[
     ("stderr ", 4, 15),
     ("nginx access.log ", 10, 280),
     ("redis ", 4, 20),
+    ("caddy access.log ", 10, 280),
     ("haproxy ", 2, 4),
     ("haproxy access.log ", 6, 150),
     ("prometheus ", 1, 5),
@@ -116,7 +117,7 @@ fn read(folder: &Path) -> Vec<(String, String)> {
 }
 
 /// Where a secret stands in the logs, by file and line, and which one.
-fn search(logs: &[(String, String)]) -> Vec<(String, &'static str)> {
+pub fn search(logs: &[(String, String)]) -> Vec<(String, &'static str)> {
     let mut found = Vec::new();
     for (name, log) in logs {
         for (number, line) in log.lines().enumerate() {
