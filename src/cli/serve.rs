@@ -106,11 +106,8 @@ async fn serve(Read { path, config, in_file, seen }: Read, requests: &Sink) -> R
 
     let over = CancellationToken::new();
     let operators = TaskTracker::new();
-    let admin_socket = match fixed.listen.admin {
-        Some(address) => Some((address, sockets::bind_admin(address).await?)),
-        None => None,
-    };
-    let listeners = sockets::bind(&fixed.listen, &tls).await?;
+    let admin_socket = fixed.listen.admin.map(|address| Ok((address, sockets::bind_admin(address)?))).transpose()?;
+    let listeners = sockets::bind(&fixed.listen, &tls)?;
     // Nobody is told that the program is ready before it listens.
     if let Some((address, socket)) = admin_socket {
         let audience = Audience::of(address);

@@ -1,9 +1,10 @@
 //! The sockets that are listened on: bound here, or handed over by systemd.
 
+use std::io;
 use std::net::SocketAddr;
 
 use listenfd::ListenFd;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::{Failure, cannot_listen};
 use crate::http::server::Listener;
@@ -12,7 +13,7 @@ use crate::settings::Listen;
 
 /// Listens on all addresses for visitors. Sockets that systemd hands over (`LISTEN_FDS`) take the place of those of
 /// `listen`; one whose address stands under `tls` speaks TLS and takes the place of that one.
-pub(super) async fn bind(listen: &Listen, tls: &[LiveTls]) -> Result<Vec<Listener>, Failure> {
+pub(super) fn bind(listen: &Listen, tls: &[LiveTls]) -> Result<Vec<Listener>, Failure> {
     let mut listeners = Vec::new();
     let mut given = Vec::new();
     for (address, socket) in handed_over()? {
@@ -22,12 +23,12 @@ pub(super) async fn bind(listen: &Listen, tls: &[LiveTls]) -> Result<Vec<Listene
         listeners.push(announced(address, socket, meant.and_then(|number| tls.get(number))));
     }
     for address in listen.plain.iter().filter(|_| !given.contains(&None)) {
-        let (local, socket) = listen_on(*address, "--listen ADDR").await?;
+        let (local, socket) = listen_on(*address, "--listen ADDR")?;
         listeners.push(announced(local, socket, None));
     }
     for (number, (address, live)) in listen.tls.iter().zip(tls).enumerate() {
         if !given.contains(&Some(number)) {
-            let (local, socket) = listen_on(*address, "--listen ADDR").await?;
+            let (local, socket) = listen_on(*address, "--listen ADDR")?;
             listeners.push(announced(local, socket, Some(live)));
         }
     }
@@ -42,8 +43,8 @@ fn is_meant(given: SocketAddr, known: SocketAddr) -> bool {
 }
 
 /// Listens on the operator's address.
-pub(super) async fn bind_admin(address: SocketAddr) -> Result<Listener, Failure> {
-    let (address, socket) = listen_on(address, "--admin ADDR, or write --admin off").await?;
+pub(super) fn bind_admin(address: SocketAddr) -> Result<Listener, Failure> {
+    let (address, socket) = listen_on(address, "--admin ADDR, or write --admin off")?;
     tracing::info!(%address, "admin port");
     Ok(Listener { socket, tls: None })
 }
@@ -53,9 +54,17 @@ fn announced(address: SocketAddr, socket: TcpListener, tls: Option<&LiveTls>) ->
     Listener { socket, tls: tls.cloned() }
 }
 
-async fn listen_on(address: SocketAddr, option: &str) -> Result<(SocketAddr, TcpListener), Failure> {
-    let bound = TcpListener::bind(address).await.and_then(|socket| Ok((socket.local_addr()?, socket)));
+fn listen_on(address: SocketAddr, option: &str) -> Result<(SocketAddr, TcpListener), Failure> {
+    let bound = listener(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
     bound.map_err(|error| cannot_listen(address, option, &error))
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of the one before, which may still be closing, keep the address from nobody.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 fn handed_over() -> Result<Vec<(SocketAddr, TcpListener)>, Failure> {
@@ -74,3 +83,7 @@ fn handed_over() -> Result<Vec<(SocketAddr, TcpListener)>, Failure> {
     }
     Ok(taken)
 }
+
+/// How many may wait to be accepted. The usual 128 are soon there when all come at once, and whoever comes then tries
+/// again only after a second. The system has a bound of its own.
+const QUEUE: u32 = 4096;

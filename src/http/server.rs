@@ -219,4 +219,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// The most connections that are taken from the queue at the end; systems let some thousand wait there.
 const LONGEST_QUEUE: usize = 4096;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+const LONGEST_BACK_OFF: Duration = Duration::from_millis(500);

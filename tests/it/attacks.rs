@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use url::Url;
 
@@ -44,7 +44,7 @@ fn an_honest_destination_stays_as_it_was_written() {
 fn an_honest_visitor_takes_exactly_one_identity_along_and_lands_with_it() {
     let app = App::start();
     for case in table("honest.txt") {
-        let location = case.reply(&app).unwrap().location().expect(&case.place).to_owned();
+        let location = case.reply(app.address).unwrap().location().expect(&case.place).to_owned();
         let url = Url::parse(&location).unwrap();
         let identities: Vec<_> = url.query_pairs().filter(|(name, _)| name == "kmi").map(|(_, value)| value).collect();
         assert_eq!(identities, ["bob@bob.com"], "{}: {location}", case.place);
@@ -120,19 +120,20 @@ fn unescape(mut text: &str) -> Vec<u8> {
 
 /// Sends each request of a table, and shows all that went wrong together.
 fn assert_all(app: &App, cases: &[Case]) {
-    let failed = |case: &Case| case.judge(app).err().map(|failure| format!("{}: {failure}", case.place));
+    let failed = |case: &Case| case.judge(app.address).err().map(|failure| format!("{}: {failure}", case.place));
     let failures: Vec<_> = cases.iter().filter_map(failed).collect();
     assert!(failures.is_empty(), "{} of {} failed:\n{}", failures.len(), cases.len(), failures.join("\n"));
 }
 
 impl Case {
-    fn judge(&self, app: &App) -> Result<(), String> {
-        judge(&self.reply(app)?, &self.expected)
+    /// Whether the right answer comes.
+    pub fn judge(&self, server: SocketAddr) -> Result<(), String> {
+        judge(&self.reply(server)?, &self.expected)
     }
 
     /// Sends it, closes the sending side and reads all that comes, which must be exactly one reply.
-    fn reply(&self, app: &App) -> Result<Reply, String> {
-        let mut stream = TcpStream::connect(app.address).unwrap();
+    fn reply(&self, server: SocketAddr) -> Result<Reply, String> {
+        let mut stream = TcpStream::connect(server).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         // A server that has refused a long head already is no failure: what it said is read below.
         let _ = stream.write_all(&self.request).and_then(|()| stream.shutdown(Shutdown::Write));

@@ -15,6 +15,7 @@ mod browser_sealed;
 mod commands;
 mod config_faults;
 mod consent;
+mod endurance;
 mod hand_off;
 mod http2;
 mod http2_client;
