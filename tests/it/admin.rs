@@ -207,6 +207,32 @@ fn nothing_else_is_there() {
 }
 
 #[test]
+fn every_visit_is_counted_while_the_rules_are_read_again() {
+    let (service, address) = serve();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    get(address, "www.yoursite.com", "/go/checkout");
+                }
+            });
+        }
+        for _ in 0..20 {
+            service.program.signal("HUP");
+            get(service.admin(), "localhost", "/metrics");
+        }
+    });
+    // The last connections end a moment after their answers.
+    eventually("200 visits, and no connection any more", || {
+        let metrics = get(service.admin(), "localhost", "/metrics").body;
+        let is_there = |line: &str| metrics.lines().any(|found| found == line);
+        assert!(is_there(r#"crosslink_handoffs_total{pair="own",identity="named"} 200"#), "{metrics}");
+        assert!(is_there(r#"crosslink_request_duration_seconds_count{role="origin"} 200"#), "{metrics}");
+        is_there("crosslink_connections 0").then_some(())
+    });
+}
+
+#[test]
 fn a_page_of_another_site_can_not_read_it_under_a_name_of_its_own() {
     let (service, _) = serve();
     let admin = service.admin();

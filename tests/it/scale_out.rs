@@ -34,30 +34,33 @@ fn one_may_die_and_all_be_replaced_without_a_visitor_noticing() {
     let redis = Redis::start(&[]);
     let mut fleet = Fleet::start(&redis);
     let visits = Visits::default();
-    thread::scope(|scope| {
+    let lost_by_death = thread::scope(|scope| {
         for visitor in 0..VISITORS {
             let (visits, address) = (&visits, fleet.address);
             scope.spawn(move || visits.go_on(visitor, address));
         }
         let _over = Over(&visits);
         visits.more("visits of three crosslinks");
+        let before = visits.lost.load(Ordering::SeqCst);
         fleet.kill(1);
         visits.more("visits while one is dead");
+        let lost_by_death = visits.lost.load(Ordering::SeqCst) - before;
         fleet.resume(1);
         visits.more("visits of three crosslinks again");
         for number in 0..SERVERS.len() {
             fleet.replace(number);
             visits.more("visits after an update");
         }
+        lost_by_death
     });
     let Visits { failures, landed, lost, .. } = visits;
     let (failures, landed, lost) = (failures.into_inner().unwrap(), landed.into_inner(), lost.into_inner());
     assert!(failures.is_empty(), "{} of {} visits failed: {failures:#?}", failures.len(), landed + lost);
-    // On a busy machine the store is too slow at times, and then nothing is proven; and of those whom the dead crosslink
-    // was about to answer, the tokens were perhaps used already.
+    // On a busy machine the store is too slow at times, and then nothing is proven. What the dead crosslink knew of that, and
+    // whose tokens it had used and not yet answered for, it did not log any more.
     let outcomes = fleet.outcomes();
     let unproven = outcomes.get("unproven").copied().unwrap_or_default();
-    assert!(lost <= unproven + VISITORS, "{lost} of {} identities lost, {outcomes:?}", landed + lost);
+    assert!(lost - lost_by_death <= unproven + VISITORS, "{lost} of {} identities lost, {outcomes:?}", landed + lost);
     assert!(outcomes["set"] > 0 && outcomes["replayed"] > 0, "{outcomes:?}");
     println!("{} visits, {lost} without their identity, {outcomes:?}", landed + lost);
 }
