@@ -2,9 +2,11 @@
 //!
 //! Labels come from closed sets and from the configuration, never from a request.
 
+mod by_pair;
+
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text;
@@ -15,7 +17,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::link::{Class, Decision, DomainPair, Identify, NotCarried, Outcome, Refusal, Role};
+use crate::link::{Class, Decision, DomainPair, HandOff, Identify, Land, NotCarried, Outcome, Refusal, Role};
+use by_pair::{ByPair, Counters, Pairs};
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -23,8 +26,8 @@ type Labels = Vec<(&'static str, String)>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    hand_offs: Family<Labels, Counter>,
-    landings: Family<Labels, Counter>,
+    hand_offs: Arc<ByPair>,
+    landings: Arc<ByPair>,
     /// By `Refusal as usize`, and so on below.
     refusals: Vec<Counter>,
     unreadable: Counter,
@@ -38,14 +41,11 @@ pub struct Metrics {
     reload_timestamp: Gauge<f64, AtomicU64>,
 }
 
-/// The counters of one pair, made when it is used for the first time: most of very many pairs may never be.
+/// The counters of one pair, looked up when it is used for the first time: most of very many pairs may never be.
 #[derive(Debug, Default)]
-pub struct PairCounts(OnceLock<Handles>);
-
-#[derive(Debug)]
-struct Handles {
-    hand_offs: Vec<Counter>,
-    landings: Vec<Counter>,
+pub struct PairCounts {
+    hand_offs: OnceLock<Counters>,
+    landings: OnceLock<Counters>,
 }
 
 impl Metrics {
@@ -55,10 +55,10 @@ impl Metrics {
         let mut registry = Registry::with_prefix("crosslink");
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "Which crosslink this is", Info::new(version));
-        let hand_offs = Family::<Labels, Counter>::default();
-        registry.register("handoffs", "Redirects from an origin, by the identity that went along", hand_offs.clone());
-        let landings = Family::<Labels, Counter>::default();
-        registry.register("landings", "Arrivals on a destination, by what became of the identity", landings.clone());
+        let [hand_offs, landings] = [hand_offs(), landings()].map(Arc::new);
+        for by_pair in [&hand_offs, &landings] {
+            registry.register_collector(Box::new(Arc::clone(by_pair)));
+        }
         let refusals = Family::<Labels, Counter>::default();
         registry.register("refusals", "Requests that were not served, by code", refusals.clone());
         let durations = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
@@ -98,15 +98,17 @@ impl Metrics {
 
     /// Counts one answer.
     pub fn count(&self, decision: &Decision<'_>, counts: &[PairCounts], took: Duration) {
+        let of_pair = |pair: &DomainPair| counts.get(pair.number);
         let counter = match decision {
-            Decision::HandOff(hand_off) => {
-                let of_pair = counts.get(hand_off.pair.number).map(|counts| self.handles(counts, hand_off.pair));
-                of_pair.and_then(|handles| handles.hand_offs.get(identity_number(hand_off.carried)))
-            }
-            Decision::Land(land) | Decision::Identify(Identify::Landed(land)) => {
-                let of_pair = counts.get(land.pair.number).map(|counts| self.handles(counts, land.pair));
-                of_pair.and_then(|handles| handles.landings.get(land.outcome as usize))
-            }
+            Decision::HandOff(HandOff { pair, carried, .. }) => of_pair(pair).and_then(|counts| {
+                let counters = counts.hand_offs.get_or_init(|| self.hand_offs.counters(&pair.name));
+                counters.get(identity_number(*carried))
+            }),
+            Decision::Land(Land { pair, outcome, .. })
+            | Decision::Identify(Identify::Landed(Land { pair, outcome, .. })) => of_pair(pair).and_then(|counts| {
+                let counters = counts.landings.get_or_init(|| self.landings.counters(&pair.name));
+                counters.get(*outcome as usize)
+            }),
             Decision::HonoursGpc | Decision::Identify(Identify::Nothing) => None,
             Decision::Refuse(refusal, _) | Decision::Identify(Identify::Refused(refusal, _)) => {
                 self.refusals.get(*refusal as usize)
@@ -143,14 +145,13 @@ impl Metrics {
     /// How often a pair handed off, by the words of the label `identity`, under this and earlier configurations.
     #[must_use]
     pub fn hand_offs(&self, pair: &DomainPair) -> Vec<(&'static str, u64)> {
-        identities().map(|word| (word, count_of(&self.hand_offs, pair, "identity", word))).collect()
+        self.hand_offs.counted(&pair.name)
     }
 
     /// How often identities landed by a pair, by the words of the label `outcome`, under this and earlier configurations.
     #[must_use]
     pub fn landings(&self, pair: &DomainPair) -> Vec<(&'static str, u64)> {
-        let words = Outcome::ALL.iter().map(|outcome| outcome.as_str());
-        words.map(|word| (word, count_of(&self.landings, pair, "outcome", word))).collect()
+        self.landings.counted(&pair.name)
     }
 
     /// How often requests were refused, by code.
@@ -172,19 +173,6 @@ impl Metrics {
         text::encode(&mut text, &self.registry)?;
         Ok(text)
     }
-
-    fn handles<'c>(&self, counts: &'c PairCounts, pair: &DomainPair) -> &'c Handles {
-        counts.0.get_or_init(|| {
-            let of = |family: &Family<Labels, Counter>, label, word: &str| {
-                family.get_or_create_owned(&labels(pair, label, word))
-            };
-            let outcomes = Outcome::ALL.iter().filter(|_| pair.landing.is_some());
-            Handles {
-                hand_offs: identities().map(|word| of(&self.hand_offs, "identity", word)).collect(),
-                landings: outcomes.map(|outcome| of(&self.landings, "outcome", outcome.as_str())).collect(),
-            }
-        })
-    }
 }
 
 impl Default for Metrics {
@@ -193,27 +181,34 @@ impl Default for Metrics {
     }
 }
 
-/// The words of the label `identity`: the classes, then why there is none.
-fn identities() -> impl Iterator<Item = &'static str> {
-    [Class::Named.as_str(), Class::Anonymous.as_str()].into_iter().chain(NotCarried::ALL.iter().map(|why| why.as_str()))
+fn hand_offs() -> ByPair {
+    let classes = [Class::Named.as_str(), Class::Anonymous.as_str()].into_iter();
+    ByPair {
+        name: "handoffs",
+        help: "Redirects from an origin, by the identity that went along.",
+        label: "identity",
+        words: classes.chain(NotCarried::ALL.iter().map(|why| why.as_str())).collect(),
+        pairs: Pairs::default(),
+    }
 }
 
-/// The place among [`identities`].
+fn landings() -> ByPair {
+    ByPair {
+        name: "landings",
+        help: "Arrivals on a destination, by what became of the identity.",
+        label: "outcome",
+        words: Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect(),
+        pairs: Pairs::default(),
+    }
+}
+
+/// The place among the words of [`hand_offs`].
 fn identity_number(carried: Result<Class, NotCarried>) -> usize {
     match carried {
         Ok(Class::Named) => 0,
         Ok(Class::Anonymous) => 1,
         Err(why) => 2 + why as usize,
     }
-}
-
-fn labels(pair: &DomainPair, label: &'static str, word: &str) -> Labels {
-    vec![("pair", pair.name.clone()), (label, word.to_owned())]
-}
-
-/// What was counted so far, which is nothing for a pair that was never used.
-fn count_of(family: &Family<Labels, Counter>, pair: &DomainPair, label: &'static str, word: &str) -> u64 {
-    family.get(&labels(pair, label, word)).map_or(0, |counter| counter.get())
 }
 
 /// The code of a head that was refused unread.
