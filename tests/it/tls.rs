@@ -1,13 +1,13 @@
 //! TLS: the same service as over a plain listener, and what comes before the first byte of a request.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::{CONFIG, Client, Service, crosslink, eventually, needs, socket};
-use crate::tls_client::{TLS, TlsService, ask, certificate, closes_in_peace, folder, issue, shown};
+use crate::tls_client::{TLS, TlsService, ask, certificate, closes_in_peace, folder, issue, openssl, shown};
 
 const HOST: &str = "www.yoursite.com";
 const ASK: &[u8] = b"GET /go/checkout HTTP/1.1\r\nHost: www.yoursite.com\r\nCookie: km_ni=bob%40bob.com\r\n\r\n";
@@ -284,13 +284,36 @@ fn stopping_ends_what_is_idle_and_answers_what_has_begun() {
 }
 
 #[test]
-fn an_address_takes_certificates_or_plain_http() {
-    // With port 0 each has a port of its own, as `curl_and_the_server_agree…` has it.
-    let any: SocketAddr = "127.0.0.1:8443".parse().unwrap();
+fn what_can_not_be_shown_is_a_fault() {
+    if !needs(&["openssl"]) {
+        return;
+    }
     let folder = folder();
-    let text = format!("listen: {any}\n{}{CONFIG}", TLS.replace("127.0.0.1:0", &any.to_string()));
-    fs::write(folder.path().join("crosslink.yaml"), text).unwrap();
-    let checked = crosslink().current_dir(&folder).args(["check", "--config", "crosslink.yaml"]).output().unwrap();
-    let said = String::from_utf8(checked.stderr).unwrap();
-    assert!(said.contains("127.0.0.1:8443 is an address for plain HTTP"), "{said}");
+    let path = folder.path();
+    issue(path, "other", "DNS:other.example");
+    openssl(path, "", "pkey -in site.key -aes128 -passout pass:test -out locked.key");
+    openssl(path, "", "genpkey -algorithm ED448 -out strange.key");
+    let damaged = fs::read_to_string(path.join("site.pem")).unwrap().replace("MII", "MIJ");
+    fs::write(path.join("damaged.pem"), damaged).unwrap();
+    fs::copy(path.join("site.key"), path.join("open.key")).unwrap();
+    fs::set_permissions(path.join("open.key"), Permissions::from_mode(0o644)).unwrap();
+    for (certificate, key, code, expected) in [
+        ("site.pem", "site.key", 0, ""),
+        ("site.pem", "open.key", 0, "warning: everybody on this machine can read or change this file"),
+        ("site.pem", "other.key", 78, ":1:61: this is the key of another certificate"),
+        ("site.pem", "locked.key", 78, ":1:61: there is no key in PEM form in this file, or it has a password"),
+        ("site.pem", "strange.key", 78, ":1:61: a key of this kind can't be used"),
+        ("site.pem", "site.pem", 78, ":1:61: there is no key in PEM form"),
+        ("site.key", "site.key", 78, ":1:46: there is no certificate in PEM form"),
+        ("damaged.pem", "site.key", 78, ":1:46: the certificate is damaged"),
+    ] {
+        let tls = format!("tls: [{{ listen: 127.0.0.1:8443, certificate: {certificate}, key: {key} }}]");
+        let text = format!("{tls}\npairs: [{{ origin: www.yoursite.com, destination: ok.example }}]\n");
+        fs::write(path.join("crosslink.yaml"), text).unwrap();
+        let checked = crosslink().current_dir(&folder).args(["check", "--config", "crosslink.yaml"]).output().unwrap();
+        let said = String::from_utf8(checked.stderr).unwrap();
+        assert_eq!(checked.status.code(), Some(code), "{certificate} {key}: {said}");
+        assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{certificate} {key}: {said}");
+        assert!(!said.contains("PRIVATE") && !said.contains("MI"), "{said}");
+    }
 }

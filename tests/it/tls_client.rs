@@ -83,7 +83,7 @@ impl TlsService {
 pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("openssl.cnf"), OPENSSL).unwrap();
-    openssl(folder.path(), "", "-x509 -extensions ca -keyout ca.key -out ca.pem -subj /CN=crosslink-tests");
+    make(folder.path(), "DNS:none.example", "-extensions ca -keyout ca.key -out ca.pem -subj /CN=crosslink-tests");
     issue(folder.path(), "site", "DNS:www.yoursite.com,DNS:ok.example,DNS:*.wild.example");
     folder
 }
@@ -91,18 +91,19 @@ pub fn folder() -> TempDir {
 /// Makes `name.pem` and `name.key` for hosts, in the place of those that are there.
 pub fn issue(folder: &Path, name: &str, hosts: &str) {
     let files = format!("-keyout {name}.key -out {name}.pem -subj /CN={name}");
-    openssl(folder, hosts, &format!("-x509 -extensions site -CA ca.pem -CAkey ca.key {files}"));
+    make(folder, hosts, &format!("-extensions site -CA ca.pem -CAkey ca.key {files}"));
 }
 
-fn openssl(folder: &Path, hosts: &str, arguments: &str) {
-    let output = Command::new("openssl")
-        .current_dir(folder)
-        .env("HOSTS", if hosts.is_empty() { "DNS:none.example" } else { hosts })
-        .args("req -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(' '))
-        .args(arguments.split(' '))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+fn make(folder: &Path, hosts: &str, arguments: &str) {
+    let new = "req -x509 -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    openssl(folder, hosts, &format!("{new} {arguments}"));
+}
+
+/// Runs `openssl`.
+pub fn openssl(folder: &Path, hosts: &str, arguments: &str) {
+    let mut command = Command::new("openssl");
+    let output = command.current_dir(folder).env("HOSTS", hosts).args(arguments.split(' ')).output().unwrap();
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The first certificate of a file.
