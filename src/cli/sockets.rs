@@ -17,10 +17,10 @@ pub(super) fn bind(listen: &Listen, tls: &[LiveTls]) -> Result<Vec<Listener>, Fa
     let mut listeners = Vec::new();
     let mut given = Vec::new();
     for (address, socket) in handed_over()? {
-        let meant = listen.tls.iter().position(|known| *known == address);
-        let meant = meant.or_else(|| listen.tls.iter().position(|known| is_meant(address, *known)));
-        given.push(meant);
-        listeners.push(announced(address, socket, meant.and_then(|number| tls.get(number))));
+        let same = listen.tls.iter().position(|known| *known == address);
+        let number = same.or_else(|| listen.tls.iter().position(|known| is_as_good(address, *known)));
+        given.push(number);
+        listeners.push(announced(address, socket, number.and_then(|number| tls.get(number))));
     }
     for address in listen.plain.iter().filter(|_| !given.contains(&None)) {
         let (local, socket) = listen_on(*address, "--listen ADDR")?;
@@ -35,11 +35,10 @@ pub(super) fn bind(listen: &Listen, tls: &[LiveTls]) -> Result<Vec<Listener>, Fa
     Ok(listeners)
 }
 
-/// Whether a socket that was handed over is the one of an address in the file. systemd writes `[::]:443` for all
-/// addresses where the file perhaps says `0.0.0.0:443`; and what stands there as TLS must never be served as plain.
-fn is_meant(given: SocketAddr, known: SocketAddr) -> bool {
-    let is_any = given.ip().is_unspecified() || known.ip().is_unspecified();
-    given == known || (given.port() == known.port() && is_any)
+/// Whether a socket that was handed over stands for another address in the file. For all addresses systemd writes
+/// `[::]:443` where the file perhaps says `0.0.0.0:443`, and what is TLS there must never be served as plain HTTP.
+fn is_as_good(given: SocketAddr, known: SocketAddr) -> bool {
+    given.port() == known.port() && (given.ip().is_unspecified() || known.ip().is_unspecified())
 }
 
 /// Listens on the operator's address.

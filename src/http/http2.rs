@@ -45,14 +45,14 @@ where
     tokio::select! {
         ended = connection.as_mut() => return is_of_the_peer(&ended),
         () = stop.cancelled() => {}
-        () = last_request.is_older_than(limits.idle_timeout) => {}
+        () = last_request.older_than(limits.idle_timeout) => {}
     }
     // hyper asks the peer whether the GOAWAY has arrived, and ends when it has and everything is answered.
     connection.as_mut().graceful_shutdown();
     last_byte.note();
     tokio::select! {
         ended = connection => is_of_the_peer(&ended),
-        () = last_byte.is_older_than(QUIET) => false,
+        () = last_byte.older_than(QUIET) => false,
         () = sleep(limits.head_timeout) => false,
     }
 }
@@ -90,7 +90,7 @@ impl LastTime {
     }
 
     /// Waits until it has not happened for so long.
-    async fn is_older_than(&self, patience: Duration) {
+    async fn older_than(&self, patience: Duration) {
         loop {
             let deadline = *self.0.lock().unwrap_or_else(PoisonError::into_inner) + patience;
             if deadline <= Instant::now() {

@@ -70,7 +70,10 @@ fn its_configurations_are_right() {
     std::fs::write(&key, OLD.1).unwrap();
     for text in blocks("yaml") {
         let text = text.replace("/run/secrets/crosslink.key", &key.path().display().to_string());
-        if let Err(faults) = config::parse(&text) {
+        let mut faults = config::parse(&text).err().unwrap_or_default();
+        // The certificates that it names are the reader's.
+        faults.retain(|fault| !fault.problem.contains("No such file"));
+        if !faults.is_empty() {
             panic!("{}", config::render_faults("README.md", &text, &faults));
         }
     }
