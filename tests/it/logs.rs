@@ -50,8 +50,10 @@ const SECRETS: &[&str] = &[
 /// How a word is called that [`is_random`]: a part of a token or a key, or an anonymous identity that no test names.
 const RANDOM: &str = "a random word";
 
-/// What Redis says of itself at its start, and of a test's tiny memory.
-const REDIS_SAYS: &[&str] = &["oO0OoO0OoO0Oo", "Are you sure this is what you really want?"];
+/// What Redis says of itself at its start, and of a test's tiny memory, and how crosslink describes a key to whoever wrote
+/// down something else.
+const SAYINGS: &[&str] =
+    &["oO0OoO0OoO0Oo", "Are you sure this is what you really want?", "one line that begins with `k4.local.`"];
 
 /// What is kept at the least, which is about half of what there is: a source, its files and the lines in them.
 const LEAST: &[(&str, usize, usize)] = &[
@@ -121,7 +123,7 @@ pub fn search(logs: &[(String, String)]) -> Vec<(String, &'static str)> {
     let mut found = Vec::new();
     for (name, log) in logs {
         for (number, line) in log.lines().enumerate() {
-            let line = REDIS_SAYS.iter().fold(unescape(line), |line, words| line.replace(words, ""));
+            let line = SAYINGS.iter().fold(unescape(line), |line, words| line.replace(words, ""));
             let random = line.split(|c: char| !c.is_ascii_alphanumeric()).any(is_random).then_some(RANDOM);
             let secrets = SECRETS.iter().copied().filter(|secret| holds(&line, secret)).chain(random);
             found.extend(secrets.map(|secret| (format!("{name}:{}", number + 1), secret)));
