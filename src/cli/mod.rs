@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod explain;
+mod generate;
 mod keygen;
 mod serve;
 mod sockets;
@@ -23,7 +24,7 @@ use crate::config::{self, Config, LoadError, Seen};
 /// destination on your allow-list with the identity in the URL. On the destination it sets the matching cookie and
 /// cleans the URL.
 #[derive(Parser)]
-#[command(name = "crosslink", version, after_help = AFTER_HELP)]
+#[command(name = "crosslink", version, after_help = format!("Start here:\n{EXAMPLES}\n\nExit codes: {EXIT_CODES}"))]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +42,12 @@ enum Command {
     Keygen,
     /// Click through two sites and crosslink on this machine; needs no configuration
     Demo(demo::Arguments),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+    /// Print completions for a shell
+    Completions(generate::CompletionsArguments),
+    /// Print a manual page
+    Man(generate::ManArguments),
 }
 
 /// Where the configuration is.
@@ -67,6 +74,9 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Keygen => keygen::run(),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Schema => generate::schema(),
+        Command::Completions(arguments) => generate::completions(&arguments),
+        Command::Man(arguments) => generate::man(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -177,12 +187,10 @@ const EXIT_USAGE: u8 = 2;
 /// `EX_CONFIG` of sysexits.h: a supervisor need not try again before somebody mends the file.
 const EXIT_CONFIG: u8 = 78;
 
-const AFTER_HELP: &str = "\
-Start here:
-  crosslink demo                          click through a hand-off in your browser
+const EXAMPLES: &str = "  crosslink demo                          click through a hand-off in your browser
   crosslink check --config my.yaml        is this file right?
   crosslink explain https://www.yoursite.com/go/checkout --cookie 'km_ni=bob%40bob.com'
                                           what would happen to this link?
-  crosslink serve --config my.yaml        run it
+  crosslink serve --config my.yaml        run it";
 
-Exit codes: 0 done, 1 failed (explain: refused), 2 wrong usage, 78 wrong or missing configuration.";
+const EXIT_CODES: &str = "0 done, 1 failed (explain: refused), 2 wrong usage, 78 wrong or missing configuration.";

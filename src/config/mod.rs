@@ -10,6 +10,7 @@ mod landing;
 mod links;
 mod pairs;
 mod raw;
+mod schema;
 mod seen;
 mod server;
 mod shape;
@@ -26,6 +27,7 @@ use ipnet::IpNet;
 use tokio_rustls::rustls::ServerConfig;
 
 pub use fault::{ConfigFault, Place, render_faults, render_warnings};
+pub use schema::json_schema;
 pub use seen::Seen;
 
 use crate::link::Linker;

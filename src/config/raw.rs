@@ -1,50 +1,85 @@
 //! The file as it is written: every key that there is, every value still text, each with its place.
 //!
 //! A key that is not listed here is a fault. Values stay text so that a wrong one is explained by the section that
-//! knows what it is for, together with all others.
+//! knows what it is for, together with all others. What an editor may say of a value stands beside it: `schema` makes a
+//! JSON Schema of it, with the comments here as its words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
+
+use super::schema;
 
 /// A text and its place.
 pub(super) type Text = Spanned<String>;
 
-#[derive(Debug, serde::Deserialize)]
+/// The configuration of crosslink. Its README says more about each key.
+#[derive(Debug, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
+    /// The form of this file.
+    #[schemars(with = "Option<u8>", extend("enum" = [1], "default" = 1))]
     #[serde(default, deserialize_with = "present")]
     pub version: Option<Text>,
+    /// Where to listen: an IP address and a port, or a list of them.
+    #[schemars(with = "Option<schema::OneOr<schema::Address>>", extend("default" = "127.0.0.1:8080"))]
     #[serde(default, deserialize_with = "present")]
     pub listen: Option<Spanned<OneOrMany>>,
+    /// Certificates, and the addresses where they are shown.
+    #[schemars(with = "Option<Vec<RawTls>>")]
     #[serde(default, deserialize_with = "present")]
     pub tls: Option<Spanned<Vec<Spanned<RawTls>>>>,
+    /// The operator's port: an address, or `off`.
+    #[schemars(with = "Option<schema::AddressOrOff>", extend("default" = "127.0.0.1:8081"))]
     #[serde(default, deserialize_with = "present")]
     pub admin: Option<Text>,
+    /// Proxies whose `X-Request-Id` is believed: addresses or networks, such as `10.0.0.0/8`.
+    #[schemars(with = "Option<schema::OneOr<String>>")]
     #[serde(default, deserialize_with = "present")]
     pub trusted_proxies: Option<Spanned<OneOrMany>>,
+    /// Whether a change of this file is taken up without a signal.
+    #[schemars(with = "Option<bool>", extend("default" = false))]
     #[serde(default, deserialize_with = "present")]
     pub watch: Option<Text>,
+    /// The path under which links are served on an origin.
+    #[schemars(with = "Option<String>", extend("default" = "/go", "pattern" = r"^(/[A-Za-z0-9._-]+)+$"))]
     #[serde(default, deserialize_with = "present")]
     pub route: Option<Text>,
+    /// What clients may cost.
     #[serde(default, deserialize_with = "present")]
     pub limits: Option<RawLimits>,
+    /// How requests are logged.
     #[serde(default, deserialize_with = "present")]
     pub log: Option<RawLog>,
+    /// Keys of sealed hand-offs: the first seals, all open.
+    #[schemars(with = "Option<Vec<RawKey>>", extend("minItems" = 1))]
     #[serde(default, deserialize_with = "present")]
     pub keys: Option<Spanned<Vec<Spanned<RawKey>>>>,
+    /// Where used tokens are remembered: `memory`, `off`, or a Valkey or Redis that several crosslinks share.
+    #[schemars(with = "Option<String>", extend("default" = "memory", "pattern" = r"^(memory|off|redis://.+|redis\+unix://.+)$"))]
     #[serde(default, deserialize_with = "present")]
     pub replay: Option<Text>,
+    /// The password of that store.
+    #[schemars(with = "Option<RawSecret>")]
     #[serde(default, deserialize_with = "present")]
     pub replay_password: Option<Spanned<RawSecret>>,
+    /// The most used tokens that `memory` holds.
+    #[schemars(with = "Option<u32>", extend("default" = 1_000_000, "minimum" = 1, "maximum" = 100_000_000))]
     #[serde(default, deserialize_with = "present")]
     pub replay_entries: Option<Text>,
+    /// What happens to a token when the memory is full or the store is away.
+    #[schemars(with = "Option<String>", extend("enum" = ["refuse", "accept"], "default" = "refuse"))]
     #[serde(default, deserialize_with = "present")]
     pub replay_unavailable: Option<Text>,
+    /// Values for all pairs that don't say otherwise. `landing` here switches no landing on.
     #[serde(default, deserialize_with = "present")]
     pub defaults: Option<RawDefaults>,
+    /// Who may go where.
+    #[schemars(with = "Vec<RawPair>", extend("minItems" = 1))]
     pub pairs: Spanned<Vec<Spanned<RawPair>>>,
 }
 
@@ -58,132 +93,220 @@ impl RawConfig {
     }
 }
 
-#[derive(Debug, serde::Deserialize)]
+/// One certificate. Of several on one address the name that a visitor asks for chooses.
+#[derive(Debug, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTls {
+    /// Where to listen with TLS: an IP address and a port, or a list of them.
+    #[schemars(with = "schema::OneOr<schema::Address>")]
     pub listen: Spanned<OneOrMany>,
+    /// A PEM file: the certificate and those that vouch for it.
+    #[schemars(with = "String")]
     pub certificate: Text,
+    /// A PEM file: its private key.
+    #[schemars(with = "String")]
     pub key: Text,
 }
 
-#[derive(Debug, serde::Deserialize)]
+/// A key of sealed hand-offs, in a file or in the environment; `crosslink keygen` makes one.
+#[derive(Debug, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKey {
+    /// Up to 16 characters; travels in the token.
+    #[schemars(with = "schema::Word")]
     pub id: Text,
+    /// The file that holds the key.
+    #[schemars(with = "Option<String>")]
     #[serde(default, deserialize_with = "present")]
     pub file: Option<Text>,
+    /// The name of the environment variable that holds the key.
+    #[schemars(with = "Option<String>")]
     #[serde(default, deserialize_with = "present")]
     pub env: Option<Text>,
 }
 
-#[derive(Debug, serde::Deserialize)]
+/// A secret, in a file or in the environment.
+#[derive(Debug, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSecret {
+    /// The file that holds it.
+    #[schemars(with = "Option<String>")]
     #[serde(default, deserialize_with = "present")]
     pub file: Option<Text>,
+    /// The name of the environment variable that holds it.
+    #[schemars(with = "Option<String>")]
     #[serde(default, deserialize_with = "present")]
     pub env: Option<Text>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+/// What is asked before an identity is carried.
+#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConsent {
+    /// The cookie that says that a visitor of the origin agreed.
     #[serde(default, deserialize_with = "present")]
     pub require_cookie: Option<RawConsentCookie>,
+    /// What `Sec-GPC: 1` means, on both sides.
+    #[schemars(with = "Option<String>", extend("enum" = ["honour", "ignore"], "default" = "honour"))]
     #[serde(default, deserialize_with = "present")]
     pub gpc: Option<Text>,
 }
 
-#[derive(Debug, serde::Deserialize)]
+/// A cookie, and what it must contain.
+#[derive(Debug, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConsentCookie {
+    /// The cookie's name.
+    #[schemars(with = "String")]
     pub name: Text,
+    /// The text that stands in its value once a visitor has agreed.
+    #[schemars(with = "schema::Word")]
     pub contains: Text,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+/// What clients may cost.
+#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
+    /// Connections served at a time; newcomers wait.
+    #[schemars(with = "Option<u32>", extend("default" = 4096, "minimum" = 1, "maximum" = 1_000_000))]
     #[serde(default, deserialize_with = "present")]
     pub connections: Option<Text>,
+    /// From a request's first byte to the end of its head.
+    #[schemars(with = "Option<String>", extend("default" = "10s", "pattern" = schema::TIME))]
     #[serde(default, deserialize_with = "present")]
     pub head_timeout: Option<Text>,
+    /// How long a connection may stay without a request.
+    #[schemars(with = "Option<String>", extend("default" = "75s", "pattern" = schema::TIME))]
     #[serde(default, deserialize_with = "present")]
     pub idle_timeout: Option<Text>,
+    /// The most bytes of a request's head, such as `32KiB`.
+    #[schemars(with = "Option<schema::Word>", extend("default" = "32KiB"))]
     #[serde(default, deserialize_with = "present")]
     pub head_bytes: Option<Text>,
+    /// How long requests under way may take once the program stops.
+    #[schemars(with = "Option<String>", extend("default" = "10s", "pattern" = schema::TIME))]
     #[serde(default, deserialize_with = "present")]
     pub drain: Option<Text>,
+    /// How long it goes on accepting once it is told to stop, while `/readyz` says 503.
+    #[schemars(with = "Option<String>", extend("default" = "0s", "pattern" = schema::TIME))]
     #[serde(default, deserialize_with = "present")]
     pub drain_delay: Option<Text>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+/// How requests are logged.
+#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLog {
+    /// How a line looks.
+    #[schemars(with = "Option<String>", extend("enum" = ["json", "text"], "default" = "json"))]
     #[serde(default, deserialize_with = "present")]
     pub format: Option<Text>,
+    /// Which requests get a line.
+    #[schemars(with = "Option<String>", extend("enum" = ["all", "refused", "off"], "default" = "all"))]
     #[serde(default, deserialize_with = "present")]
     pub requests: Option<Text>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+/// Values for all pairs that don't say otherwise.
+#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDefaults {
+    /// The query parameter that carries the identity.
+    #[schemars(with = "Option<String>", extend("default" = "kmi", "pattern" = schema::NAME))]
     #[serde(default, deserialize_with = "present")]
     pub parameter: Option<Text>,
+    /// Where the identity stands.
     #[serde(default, deserialize_with = "present")]
     pub identity: Option<RawIdentity>,
+    /// What happens on the destinations of pairs that land.
     #[serde(default, deserialize_with = "present")]
     pub landing: Option<RawLanding>,
 }
 
-#[derive(Debug, serde::Deserialize)]
+/// A pair: visitors of its origins may be sent to its destinations.
+#[derive(Debug, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPair {
+    /// Unique, in logs and metrics. By default `<origin> to <destination>`.
+    #[schemars(with = "Option<schema::Word>")]
     #[serde(default, deserialize_with = "present")]
     pub name: Option<Text>,
+    /// The hosts whose visitors it serves: `host`, `host:port`, or a list.
+    #[schemars(with = "schema::OneOr<String>")]
     pub origin: Spanned<OneOrMany>,
+    /// Where they may be sent: `host`, `"*.host"`, `host:port`, `https://host/path`, `http://host`, or a list.
+    #[schemars(with = "schema::OneOr<String>")]
     pub destination: Spanned<OneOrMany>,
+    /// Names for links: `checkout: /cart` answers at `/go/checkout`. A path, or an address that `destination` admits.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
     #[serde(default, deserialize_with = "present")]
     pub links: Option<RawLinks>,
+    /// The query parameter that carries the identity.
+    #[schemars(with = "Option<String>", extend("default" = "kmi", "pattern" = schema::NAME))]
     #[serde(default, deserialize_with = "present")]
     pub parameter: Option<Text>,
+    /// Where the identity stands.
     #[serde(default, deserialize_with = "present")]
     pub identity: Option<RawIdentity>,
+    /// How the identity travels. By default sealed where there are keys and a landing.
+    #[schemars(with = "Option<String>", extend("enum" = ["plain", "sealed"]))]
     #[serde(default, deserialize_with = "present")]
     pub hand_off: Option<Text>,
+    /// Whether a token is good only in the browser that got it.
+    #[schemars(with = "Option<bool>", extend("default" = false))]
     #[serde(default, deserialize_with = "present")]
     pub bind_user_agent: Option<Text>,
+    /// What is asked before an identity is carried.
     #[serde(default, deserialize_with = "present")]
     pub consent: Option<RawConsent>,
-    /// `landing:` with nothing behind it is `Some(None)`: neither on nor off.
+    /// What happens on the destination: `landing: {}` for the defaults; left out, crosslink does not answer there.
+    // With nothing behind it this is `Some(None)`: neither on nor off.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "RawLanding")]
     pub landing: Option<Spanned<Option<RawLanding>>>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+/// Where the identity stands.
+#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawIdentity {
+    /// The cookies that hold it, the most telling first.
+    #[schemars(with = "Option<Vec<String>>", extend("minItems" = 1, "default" = ["km_ni", "km_ai"]))]
     #[serde(default, deserialize_with = "present")]
     pub cookies: Option<Spanned<Vec<Text>>>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+/// What happens on the destination.
+#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLanding {
+    /// Which identities are believed. By default sealed ones where there are keys.
+    #[schemars(with = "Option<String>", extend("enum" = ["plain", "sealed"]))]
     #[serde(default, deserialize_with = "present")]
     pub accept: Option<Text>,
+    /// The cookie that is set.
+    #[schemars(with = "Option<String>", extend("default" = "km_ni"))]
     #[serde(default, deserialize_with = "present")]
     pub cookie: Option<Text>,
+    /// The cookie for an anonymous identity from a token; by default `cookie`.
+    #[schemars(with = "Option<String>")]
     #[serde(default, deserialize_with = "present")]
     pub anonymous_cookie: Option<Text>,
+    /// Its `Domain`: `site` for the registrable domain, `host` for that host alone, or a parent of it.
+    #[schemars(with = "Option<String>", extend("default" = "site"))]
     #[serde(default, deserialize_with = "present")]
     pub domain: Option<Text>,
+    /// Its life.
+    #[schemars(with = "Option<String>", extend("default" = "400d", "pattern" = schema::TIME))]
     #[serde(default, deserialize_with = "present")]
     pub max_age: Option<Text>,
+    /// Its `SameSite`; `none` adds `Secure` and `Partitioned`, for embedded checkouts.
+    #[schemars(with = "Option<String>", extend("enum" = ["lax", "none"], "default" = "lax"))]
     #[serde(default, deserialize_with = "present")]
     pub same_site: Option<Text>,
+    /// What wins if the visitor has another identity there. By default `replace` for a sealed arrival, `keep_named` for a plain one.
+    #[schemars(with = "Option<String>", extend("enum" = ["keep_named", "replace", "keep"]))]
     #[serde(default, deserialize_with = "present")]
     pub existing: Option<Text>,
 }

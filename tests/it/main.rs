@@ -16,6 +16,7 @@ mod commands;
 mod config_faults;
 mod consent;
 mod endurance;
+mod generated;
 mod hand_off;
 mod http2;
 mod http2_client;

@@ -8,7 +8,7 @@ use crate::sealed::OLD;
 use crate::support::{App, crosslink, needs, repository};
 
 /// The fenced blocks of one language.
-fn blocks(language: &str) -> Vec<String> {
+pub fn blocks(language: &str) -> Vec<String> {
     let readme = std::fs::read_to_string(repository("README.md")).unwrap();
     let opening = format!("```{language}\n");
     let blocks: Vec<_> =
