@@ -23,6 +23,7 @@ mod http2_client;
 mod identify;
 mod interop;
 mod keys;
+mod kubernetes;
 mod landing;
 mod lifecycle;
 mod limits;
