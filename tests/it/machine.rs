@@ -96,7 +96,7 @@ impl Drop for Machine {
 }
 
 /// Only root may, and not in every container.
-fn may_make_namespaces() -> bool {
+pub fn may_make_namespaces() -> bool {
     let mut trial = Command::new("unshare");
     let made =
         trial.args(NAMESPACES).args(["sh", "-c", "mount --make-rprivate / && mount -t cgroup2 none /sys/fs/cgroup"]);

@@ -21,6 +21,7 @@ mod hand_off;
 mod http2;
 mod http2_client;
 mod identify;
+mod image;
 mod interop;
 mod keys;
 mod kubernetes;
