@@ -71,7 +71,7 @@ impl Machine {
         command.arg(PATIENCE.as_secs().to_string()).args(["nsenter", "--target", &self.first_process.to_string()]);
         command.args(["--mount", "--pid", "--net", "--cgroup", "--uts", "--ipc", "--wd=/"]);
         command.args(["sh", "-euc", script]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        command.output().unwrap()
+        command.current_dir("/").output().unwrap()
     }
 
     /// What crosslink has logged there, if its unit writes into `/shared`.

@@ -30,6 +30,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod machine;
+mod package;
 mod prometheus;
 mod properties;
 mod proxies;
