@@ -1,6 +1,6 @@
 //! No log of a whole test run holds an identity, a token, a key, a cookie or a query.
 //!
-//! Where `CROSSLINK_TEST_LOGS` names a folder, everything that a crosslink or an nginx of the tests logs is kept in it
+//! Where `CROSSLINK_TEST_LOGS` names a folder, everything that a crosslink or a proxy of the tests logs is kept in it
 //! ([`crate::support::log_file`]). `tests/run` lets all other tests fill one, and then has it searched.
 
 use std::fs;
@@ -64,7 +64,8 @@ const LEAST: &[(&str, usize, usize)] = &[
     ("redis ", 4, 20),
     ("caddy access.log ", 10, 280),
     ("haproxy ", 2, 4),
-    ("haproxy access.log ", 6, 150),
+    ("haproxy access.log ", 6, 120),
+    ("envoy access.log ", 10, 280),
     ("prometheus ", 1, 5),
 ];
 

@@ -5,7 +5,9 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::proxy::{ANONYMOUS, BOB, CADDY, CHECKOUT, HAPROXY, Kind, NGINX, Proxy, SHOP, Way, behind, gist, set_cookie};
+use crate::proxy::{
+    ANONYMOUS, BOB, CADDY, CHECKOUT, ENVOY, HAPROXY, Kind, NGINX, Proxy, SHOP, Way, behind, gist, set_cookie,
+};
 use crate::sealed::{OLD, with_keys};
 use crate::support::App;
 
@@ -45,6 +47,19 @@ each! {
         while_crosslink_is_down_visitors_go_on_without_it
     ],
     caddy = CADDY => [
+        the_shops_links_go_through_crosslink_and_the_rest_reaches_the_shop,
+        every_spelling_of_an_identity_lands_and_leaves_a_clean_url,
+        what_names_no_identity_reaches_the_checkout_as_it_came,
+        what_a_path_tells_of_an_identity_is_not_logged,
+        a_visitor_arrives_with_a_cookie_and_a_clean_url,
+        a_request_has_one_id_in_both_logs,
+        while_crosslink_is_down_visitors_go_on_without_it,
+        asked_on_the_way_every_spelling_lands_and_the_page_is_served,
+        asked_on_the_way_a_token_lands_once,
+        asked_on_the_way_what_lands_nothing_gets_the_page,
+        asked_on_the_way_in_vain_the_page_is_served
+    ],
+    envoy = ENVOY => [
         the_shops_links_go_through_crosslink_and_the_rest_reaches_the_shop,
         every_spelling_of_an_identity_lands_and_leaves_a_clean_url,
         what_names_no_identity_reaches_the_checkout_as_it_came,

@@ -368,3 +368,39 @@ fn caddy(places: &Places, way: Way) -> Command {
 fn program(name: &str) -> PathBuf {
     find(name).unwrap_or_else(|| Path::new(name).to_owned())
 }
+
+pub const ENVOY: Kind = Kind {
+    name: "envoy",
+    programs: &["envoy"],
+    prepare: envoy,
+    logged: &[" HTTP/2\" ", "\"https://www.yoursite.com/page\""],
+    logs_ids: true,
+};
+
+fn envoy(places: &Places, way: Way) -> Command {
+    let file = match way {
+        Way::Redirect => "envoy/envoy.yaml",
+        Way::SubRequest => "envoy/identify.yaml",
+    };
+    let place = |address: SocketAddr| format!("address: {}, port_value: {}", address.ip(), address.port());
+    let text = Places::shipped(
+        file,
+        &[
+            ("address: 0.0.0.0, port_value: 443", &place(places.proxy), 1),
+            ("address: 127.0.0.1, port_value: 8080", &place(places.crosslink), 1),
+            ("address: 127.0.0.1, port_value: 8000", &place(places.shop.address), 1),
+            ("address: 127.0.0.1, port_value: 9000", &place(places.checkout.address), 1),
+            (&format!("/etc/ssl/{SHOP}"), "site", 2),
+            (&format!("/etc/ssl/{CHECKOUT}"), "site", 2),
+            ("/var/log/envoy/", "", 1),
+        ],
+    );
+    places.write("envoy.yaml", &text);
+    let mut envoy = Command::new(program("envoy"));
+    // Without the shared memory in which one Envoy hands over to the next, so that several can run here.
+    envoy.args(
+        "-c envoy.yaml --disable-hot-restart --concurrency 1 --log-level warning --file-flush-interval-msec 50"
+            .split(' '),
+    );
+    envoy
+}

@@ -512,10 +512,10 @@ pub fn needs(programs: &[&str]) -> bool {
     false
 }
 
-/// Where a program is; Debian keeps some out of the path of users.
+/// Where a program is; Debian keeps some out of the path of users, and has no Envoy, which `tests/run` puts there.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into(), repository("target/envoy")]);
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
