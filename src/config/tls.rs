@@ -71,7 +71,11 @@ fn certified(tls: &RawTls, provider: &CryptoProvider, faults: &mut Faults) -> Op
             "name the key that the certificate was made for",
         ),
         Err(Error::InvalidCertificate(_)) => {
-            faults.add(&tls.certificate, "the certificate is damaged", CERTIFICATE_HINT);
+            faults.add(
+                &tls.certificate,
+                "this certificate is damaged, or older than version 3 of X.509",
+                CERTIFICATE_HINT,
+            );
         }
         Err(_) => faults.add(
             &tls.key,

@@ -305,7 +305,7 @@ fn what_can_not_be_shown_is_a_fault() {
         ("site.pem", "strange.key", 78, ":1:61: a key of this kind can't be used"),
         ("site.pem", "site.pem", 78, ":1:61: there is no key in PEM form"),
         ("site.key", "site.key", 78, ":1:46: there is no certificate in PEM form"),
-        ("damaged.pem", "site.key", 78, ":1:46: the certificate is damaged"),
+        ("damaged.pem", "site.key", 78, ":1:46: this certificate is damaged, or older than version 3 of X.509"),
     ] {
         let tls = format!("tls: [{{ listen: 127.0.0.1:8443, certificate: {certificate}, key: {key} }}]");
         let text = format!("{tls}\npairs: [{{ origin: www.yoursite.com, destination: ok.example }}]\n");
