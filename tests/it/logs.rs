@@ -63,7 +63,7 @@ const LEAST: &[(&str, usize, usize)] = &[
     ("nginx access.log ", 10, 280),
     ("redis ", 4, 20),
     ("caddy access.log ", 10, 280),
-    ("haproxy ", 2, 4),
+    ("haproxy ", 1, 4),
     ("haproxy access.log ", 6, 120),
     ("envoy access.log ", 10, 280),
     ("prometheus ", 1, 5),
