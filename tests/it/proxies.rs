@@ -170,8 +170,15 @@ fn what_names_no_identity_reaches_the_checkout_as_it_came(kind: &'static Kind) {
 fn what_a_path_tells_of_an_identity_is_not_logged(kind: &'static Kind) {
     redirecting(kind, |proxy, _| {
         let unknown = "404 unknown_link: This site has no link of that name.";
-        for path in ["/go/checkout%3Fkmi=bob%40bob.com", "/go/checkout&kmi=bob", "/go/bob%40bob.com", "/go/bob@bob.com"]
-        {
+        for path in [
+            "/go/checkout%3Fkmi=bob%40bob.com",
+            "/go/checkout&kmi=bob",
+            "/go/bob%40bob.com",
+            "/go/bob@bob.com",
+            "/go/bob+news@bob.com",
+            "/go/bob.smith%2Bnews%40bob.com",
+            "/go/bob%2540bob.com",
+        ] {
             proxy.expect(SHOP, path, BOB, unknown, None);
         }
     });
