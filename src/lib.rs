@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | [`link`] | the decision: pure functions from the facts of a request to what to do with it | nothing else |
 //! | [`config`] | YAML text to checked rules, or to every mistake in it with its place | `link`, `settings` |
-//! | [`http`] | sockets, limits, the answer and its line in the log | all but `config`, `reload` and `cli` |
+//! | [`http`] | sockets, limits, the answer and its line in the log | `link`, `metrics`, `replay`, `rules`, `settings`, `sink` |
+//! | [`admin`] | the operator's port | `explain`, `http`, `metrics`, `rules`, `sink` |
 //! | [`rules`] | the rules in force, which a reload swaps | `link`, `metrics` |
 //! | [`reload`] | a new configuration without a restart | `config`, `metrics`, `rules` |
 //! | [`metrics`] | what is counted | `link` |
@@ -17,6 +18,7 @@
 //! The way of a request: [`http::server`] accepts it, [`http::handler`] makes a [`link::Visit`] of it,
 //! [`link::Linker::decide`] gives a [`link::Decision`], [`http::response`] writes that out.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod explain;

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{ConfigFile, EXIT_FAILED, Failure, Loaded, runtime, sockets};
+use crate::admin::{Admin, Audience};
 use crate::config::{Config, Seen};
-use crate::http::admin::{Admin, Audience};
 use crate::http::handler::Handler;
 use crate::http::request_log::RequestLog;
 use crate::http::server;

@@ -1,7 +1,7 @@
 //! Names of cookies, wherever the configuration has one.
 
 use super::fault::Faults;
-use super::raw::Text;
+use super::text::Text;
 
 /// The name, which is a token of RFC 9110, 5.6.2.
 pub(super) fn check(text: &Text, faults: &mut Faults) -> String {

@@ -6,7 +6,8 @@ use serde_yaml::Spanned;
 use url::Url;
 
 use super::fault::Faults;
-use super::raw::{RawLinks, RawPair, Text};
+use super::raw::{RawLinks, RawPair};
+use super::text::Text;
 use crate::link::{AllowList, DomainPair, Entry, NotAllowed, is_plain_name, parse_decoded};
 
 /// Checks each link against the destinations of its own pair.

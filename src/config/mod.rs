@@ -14,6 +14,7 @@ mod schema;
 mod seen;
 mod server;
 mod shape;
+mod text;
 mod tls;
 mod trust;
 mod warnings;

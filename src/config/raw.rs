@@ -9,13 +9,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
 use super::schema;
-
-/// A text and its place.
-pub(super) type Text = Spanned<String>;
+use super::text::{OneOrMany, Text};
 
 /// The configuration of crosslink. Its README says more about each key.
 #[derive(Debug, JsonSchema, serde::Deserialize)]
@@ -38,7 +36,7 @@ pub(super) struct RawConfig {
     #[serde(default, deserialize_with = "present")]
     pub admin: Option<Text>,
     /// Proxies whose `X-Request-Id` is believed: addresses or networks, such as `10.0.0.0/8`.
-    #[schemars(with = "Option<schema::OneOr<String>>")]
+    #[schemars(with = "Option<schema::AnyNumber<String>>")]
     #[serde(default, deserialize_with = "present")]
     pub trusted_proxies: Option<Spanned<OneOrMany>>,
     /// Whether a change of this file is taken up without a signal.
@@ -319,72 +317,6 @@ where
     T: Deserialize<'de>,
 {
     T::deserialize(deserializer).map(Some)
-}
-
-/// One text, or a list of them.
-#[derive(Debug)]
-pub(super) enum OneOrMany {
-    One(String),
-    Many(Vec<Text>),
-}
-
-/// The texts of a [`OneOrMany`], each with its place.
-pub(super) fn texts(value: &Spanned<OneOrMany>) -> Vec<Text> {
-    match &value.value {
-        OneOrMany::One(text) => {
-            vec![Spanned { value: text.clone(), referenced: value.referenced, defined: value.defined }]
-        }
-        OneOrMany::Many(texts) => texts.clone(),
-    }
-}
-
-impl<'de> Deserialize<'de> for OneOrMany {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrManyVisitor;
-
-        impl<'de> Visitor<'de> for OneOrManyVisitor {
-            type Value = OneOrMany;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("one text, or a list of texts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
-                Ok(OneOrMany::One(text.to_owned()))
-            }
-
-            // A number, a truth or nothing is taken as it is written; the section that reads it says what it wants.
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<OneOrMany, E> {
-                Ok(OneOrMany::One(number.to_string()))
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<OneOrMany, E> {
-                Ok(OneOrMany::One(number.to_string()))
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<OneOrMany, E> {
-                Ok(OneOrMany::One(number.to_string()))
-            }
-
-            fn visit_bool<E: de::Error>(self, truth: bool) -> Result<OneOrMany, E> {
-                Ok(OneOrMany::One(truth.to_string()))
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<OneOrMany, E> {
-                Ok(OneOrMany::One(String::new()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = list.next_element()? {
-                    texts.push(text);
-                }
-                Ok(OneOrMany::Many(texts))
-            }
-        }
-
-        deserializer.deserialize_any(OneOrManyVisitor)
-    }
 }
 
 /// Link names and their targets, in the order of the file, each with its place.

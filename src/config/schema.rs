@@ -58,6 +58,15 @@ pub(super) enum OneOr<T> {
     Many(#[schemars(length(min = 1))] Vec<T>),
 }
 
+/// As above, or none.
+#[derive(JsonSchema)]
+#[schemars(inline, untagged)]
+#[expect(dead_code, reason = "only its schema is of use")]
+pub(super) enum AnyNumber<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
 /// An IP address and a port.
 #[derive(JsonSchema)]
 #[schemars(inline)]

@@ -11,7 +11,8 @@ use ipnet::IpNet;
 use serde_yaml::Spanned;
 
 use super::fault::Faults;
-use super::raw::{OneOrMany, RawLimits, RawLog, Text, texts};
+use super::raw::{RawLimits, RawLog};
+use super::text::{OneOrMany, Text, texts};
 use crate::settings::{Limits, Log, LogFormat, LoggedRequests};
 
 pub(super) fn check_version(version: Option<&Text>, faults: &mut Faults) {

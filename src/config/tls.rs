@@ -15,8 +15,9 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{Error, ServerConfig, version};
 
 use super::fault::Faults;
-use super::raw::{RawTls, Text};
+use super::raw::RawTls;
 use super::server::addresses;
+use super::text::Text;
 use super::trust::read_plain_file;
 
 /// Each TLS address with all that is shown there. `plain` are the addresses for plain HTTP.

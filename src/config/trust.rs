@@ -9,8 +9,9 @@ use serde_yaml::Spanned;
 
 use super::cookie_name;
 use super::fault::{Faults, Place};
-use super::raw::{RawConfig, RawConsent, RawKey, RawSecret, Text};
+use super::raw::{RawConfig, RawConsent, RawKey, RawSecret};
 use super::server::{number, word};
+use super::text::Text;
 use crate::link::{Consent, ConsentCookie, Gpc, Key, Keys, Seal};
 use crate::settings::{Replay, TokenStore, Unproven};
 

@@ -2,13 +2,11 @@
 //!
 //! [`server`] accepts, [`handler`] asks, [`response`] answers, [`request_log`] remembers.
 
-pub mod admin;
 pub mod handler;
 pub mod head;
 mod http2;
 pub mod request_log;
 pub mod response;
 pub mod server;
-mod status_page;
 mod stream;
 pub mod tls;

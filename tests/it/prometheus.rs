@@ -51,7 +51,12 @@ fn rules_and_dashboard_name_only_what_there_is() {
     served.visit();
     let metrics = served.metrics();
     let there: BTreeSet<&str> = metrics.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
-    for family in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+    for (family, kind) in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')) {
+        let family = match kind {
+            "counter" => format!("{family}_total"),
+            "info" => format!("{family}_info"),
+            _ => family.to_owned(),
+        };
         assert!(read("README.md").contains(&format!("`{family}`")), "the README does not tell of {family}");
     }
     for file in ["prometheus/rules.yml", "prometheus/rules_test.yml", "grafana/crosslink.json"] {

@@ -1,5 +1,7 @@
 //! The operator's port: is it alive, is it ready, what was counted, and a page for people.
 
+mod page;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,11 +18,12 @@ use hyper::{Method, Response, StatusCode};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::server::Answer;
-use super::status_page::{self, Asked};
+use crate::http::server::Answer;
+
 use crate::metrics::Metrics;
 use crate::rules::LiveRules;
 use crate::sink::Sink;
+use page::Asked;
 
 /// Answers the operator.
 #[derive(Debug)]
@@ -77,7 +80,7 @@ impl Admin {
     }
 
     fn page(&self, query: &str) -> String {
-        status_page::render(&self.rules.load(), &self.metrics, self.started.elapsed(), &Asked::parse(query))
+        page::render(&self.rules.load(), &self.metrics, self.started.elapsed(), &Asked::parse(query))
     }
 }
 
