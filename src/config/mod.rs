@@ -6,6 +6,7 @@
 mod agreement;
 mod cookie_name;
 mod fault;
+mod forms;
 mod landing;
 mod links;
 mod pairs;

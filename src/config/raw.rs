@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_yaml::Spanned;
 
-use super::schema;
+use super::forms;
 use super::text::{OneOrMany, Text};
 
 /// The configuration of crosslink. Its README says more about each key.
@@ -24,7 +24,7 @@ pub(super) struct RawConfig {
     #[serde(default, deserialize_with = "present")]
     pub version: Option<Text>,
     /// Where to listen: an IP address and a port, or a list of them.
-    #[schemars(with = "Option<schema::OneOr<schema::Address>>", extend("default" = "127.0.0.1:8080"))]
+    #[schemars(with = "Option<forms::OneOr<forms::Address>>", extend("default" = "127.0.0.1:8080"))]
     #[serde(default, deserialize_with = "present")]
     pub listen: Option<Spanned<OneOrMany>>,
     /// Certificates, and the addresses where they are shown.
@@ -32,11 +32,11 @@ pub(super) struct RawConfig {
     #[serde(default, deserialize_with = "present")]
     pub tls: Option<Spanned<Vec<Spanned<RawTls>>>>,
     /// The operator's port: an address, or `off`.
-    #[schemars(with = "Option<schema::AddressOrOff>", extend("default" = "127.0.0.1:8081"))]
+    #[schemars(with = "Option<forms::AddressOrOff>", extend("default" = "127.0.0.1:8081"))]
     #[serde(default, deserialize_with = "present")]
     pub admin: Option<Text>,
     /// Proxies whose `X-Request-Id` is believed: addresses or networks, such as `10.0.0.0/8`.
-    #[schemars(with = "Option<schema::AnyNumber<String>>")]
+    #[schemars(with = "Option<forms::AnyNumber<String>>")]
     #[serde(default, deserialize_with = "present")]
     pub trusted_proxies: Option<Spanned<OneOrMany>>,
     /// Whether a change of this file is taken up without a signal.
@@ -96,7 +96,7 @@ impl RawConfig {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTls {
     /// Where to listen with TLS: an IP address and a port, or a list of them.
-    #[schemars(with = "schema::OneOr<schema::Address>")]
+    #[schemars(with = "forms::OneOr<forms::Address>")]
     pub listen: Spanned<OneOrMany>,
     /// A PEM file: the certificate and those that vouch for it.
     #[schemars(with = "String")]
@@ -111,7 +111,7 @@ pub(super) struct RawTls {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKey {
     /// Up to 16 characters; travels in the token.
-    #[schemars(with = "schema::Word")]
+    #[schemars(with = "forms::Word")]
     pub id: Text,
     /// The file that holds the key.
     #[schemars(with = "Option<String>")]
@@ -158,7 +158,7 @@ pub(super) struct RawConsentCookie {
     #[schemars(with = "String")]
     pub name: Text,
     /// The text that stands in its value once a visitor has agreed.
-    #[schemars(with = "schema::Word")]
+    #[schemars(with = "forms::Word")]
     pub contains: Text,
 }
 
@@ -171,23 +171,23 @@ pub(super) struct RawLimits {
     #[serde(default, deserialize_with = "present")]
     pub connections: Option<Text>,
     /// From a request's first byte to the end of its head.
-    #[schemars(with = "Option<String>", extend("default" = "10s", "pattern" = schema::TIME))]
+    #[schemars(with = "Option<String>", extend("default" = "10s", "pattern" = forms::TIME))]
     #[serde(default, deserialize_with = "present")]
     pub head_timeout: Option<Text>,
     /// How long a connection may stay without a request.
-    #[schemars(with = "Option<String>", extend("default" = "75s", "pattern" = schema::TIME))]
+    #[schemars(with = "Option<String>", extend("default" = "75s", "pattern" = forms::TIME))]
     #[serde(default, deserialize_with = "present")]
     pub idle_timeout: Option<Text>,
     /// The most bytes of a request's head, such as `32KiB`.
-    #[schemars(with = "Option<schema::Word>", extend("default" = "32KiB"))]
+    #[schemars(with = "Option<forms::Word>", extend("default" = "32KiB"))]
     #[serde(default, deserialize_with = "present")]
     pub head_bytes: Option<Text>,
     /// How long requests under way may take once the program stops.
-    #[schemars(with = "Option<String>", extend("default" = "10s", "pattern" = schema::TIME))]
+    #[schemars(with = "Option<String>", extend("default" = "10s", "pattern" = forms::TIME))]
     #[serde(default, deserialize_with = "present")]
     pub drain: Option<Text>,
     /// How long it goes on accepting once it is told to stop, while `/readyz` says 503.
-    #[schemars(with = "Option<String>", extend("default" = "0s", "pattern" = schema::TIME))]
+    #[schemars(with = "Option<String>", extend("default" = "0s", "pattern" = forms::TIME))]
     #[serde(default, deserialize_with = "present")]
     pub drain_delay: Option<Text>,
 }
@@ -211,7 +211,7 @@ pub(super) struct RawLog {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDefaults {
     /// The query parameter that carries the identity.
-    #[schemars(with = "Option<String>", extend("default" = "kmi", "pattern" = schema::NAME))]
+    #[schemars(with = "Option<String>", extend("default" = "kmi", "pattern" = forms::NAME))]
     #[serde(default, deserialize_with = "present")]
     pub parameter: Option<Text>,
     /// Where the identity stands.
@@ -227,21 +227,21 @@ pub(super) struct RawDefaults {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPair {
     /// Unique, in logs and metrics. By default `<origin> to <destination>`.
-    #[schemars(with = "Option<schema::Word>")]
+    #[schemars(with = "Option<forms::Word>")]
     #[serde(default, deserialize_with = "present")]
     pub name: Option<Text>,
     /// The hosts whose visitors it serves: `host`, `host:port`, or a list.
-    #[schemars(with = "schema::OneOr<String>")]
+    #[schemars(with = "forms::OneOr<String>")]
     pub origin: Spanned<OneOrMany>,
     /// Where they may be sent: `host`, `"*.host"`, `host:port`, `https://host/path`, `http://host`, or a list.
-    #[schemars(with = "schema::OneOr<String>")]
+    #[schemars(with = "forms::OneOr<String>")]
     pub destination: Spanned<OneOrMany>,
     /// Names for links: `checkout: /cart` answers at `/go/checkout`. A path, or an address that `destination` admits.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     #[serde(default, deserialize_with = "present")]
     pub links: Option<RawLinks>,
     /// The query parameter that carries the identity.
-    #[schemars(with = "Option<String>", extend("default" = "kmi", "pattern" = schema::NAME))]
+    #[schemars(with = "Option<String>", extend("default" = "kmi", "pattern" = forms::NAME))]
     #[serde(default, deserialize_with = "present")]
     pub parameter: Option<Text>,
     /// Where the identity stands.
@@ -296,7 +296,7 @@ pub(super) struct RawLanding {
     #[serde(default, deserialize_with = "present")]
     pub domain: Option<Text>,
     /// Its life.
-    #[schemars(with = "Option<String>", extend("default" = "400d", "pattern" = schema::TIME))]
+    #[schemars(with = "Option<String>", extend("default" = "400d", "pattern" = forms::TIME))]
     #[serde(default, deserialize_with = "present")]
     pub max_age: Option<Text>,
     /// Its `SameSite`; `none` adds `Secure` and `Partitioned`, for embedded checkouts.
