@@ -73,7 +73,12 @@ impl Reloader {
 
     /// Reads the file once, and tells what it said.
     fn reload(&self) -> Seen {
-        let (loaded, seen) = config::load(&self.path);
+        let (loaded, seen) = if self.path.metadata().is_ok_and(|file| !file.is_file()) {
+            // Whoever opens a pipe waits for its other end, which may never come.
+            (Err(LoadError::Unreadable(io::Error::other("it is no plain file"))), config::look(&self.path))
+        } else {
+            config::load(&self.path)
+        };
         let is_in_force = match loaded {
             Ok((_, config)) => {
                 self.replace(config);

@@ -109,7 +109,7 @@ impl Answer for Admin {
 
 /// Whether a `Host` is an IP address or a name that always means this machine (RFC 6761, 6.3).
 fn is_this_machine(host: &[u8]) -> bool {
-    let Ok(host) = Authority::try_from(host) else { return false };
+    let Some(host) = Authority::try_from(host).ok().filter(|host| !host.as_str().contains('@')) else { return false };
     let name = host.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok()
 }

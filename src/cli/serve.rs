@@ -188,9 +188,10 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Few ask on the operator's port, and none of them in a hurry.
 const ADMIN_LIMITS: Limits = Limits {
-    connections: 64,
+    // Each may hold an answer of some megabytes that nobody reads.
+    connections: 16,
     head_timeout: Duration::from_secs(10),
-    idle_timeout: Duration::from_secs(75),
+    idle_timeout: Duration::from_secs(10),
     head_bytes: 32 * 1024,
     drain: Duration::from_secs(1),
     drain_delay: Duration::ZERO,

@@ -77,6 +77,12 @@ pub fn load(path: &Path) -> (Result<(String, Config), LoadError>, Seen) {
     (loaded, seen)
 }
 
+/// Looks at a file without reading it as a configuration.
+#[must_use]
+pub fn look(path: &Path) -> Seen {
+    Seen::of(vec![path.to_owned()])
+}
+
 fn read(path: &Path) -> Result<String, LoadError> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes));

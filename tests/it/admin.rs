@@ -236,7 +236,15 @@ fn every_visit_is_counted_while_the_rules_are_read_again() {
 fn a_page_of_another_site_can_not_read_it_under_a_name_of_its_own() {
     let (service, _) = serve();
     let admin = service.admin();
-    for host in ["evil.example", "localhost.evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "a b"] {
+    for host in [
+        "evil.example",
+        "localhost.evil.example",
+        "evil.example:80",
+        "127.0.0.1.evil.example",
+        "evil@127.0.0.1",
+        "",
+        "a b",
+    ] {
         for target in ["/", "/metrics", "/readyz"] {
             let reply = get(admin, host, target);
             assert!([400, 421].contains(&reply.status) && reply.body.len() < 20, "{host}: {reply:?}");

@@ -182,15 +182,16 @@ fn a_file_that_is_gone_or_can_not_be_one_changes_nothing() {
 }
 
 #[test]
-fn a_reading_that_hangs_keeps_nobody_from_asking_or_stopping() {
+fn a_pipe_in_its_place_keeps_nobody_waiting() {
     let mut served = serve(&leading_to("one.example"));
     fs::remove_file(served.path("crosslink.yaml")).unwrap();
     // Nobody ever writes into this pipe.
     assert!(Command::new("mkfifo").arg(served.path("crosslink.yaml")).status().unwrap().success());
-    for _ in 0..3 {
-        served.service.program.signal("HUP");
-        assert_eq!(served.destination(), "https://one.example/?kmi=bob");
-    }
+    assert_eq!(served.hang_up()["message"], UNREADABLE);
+    assert!(!served.is_fine());
+    assert_eq!(served.destination(), "https://one.example/?kmi=bob");
+    fs::remove_file(served.path("crosslink.yaml")).unwrap();
+    assert_eq!(served.reload(&leading_to("two.example"))["message"], READ_AGAIN);
     served.service.program.signal("TERM");
     assert_eq!(served.service.exit(), Some(0));
 }
