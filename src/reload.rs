@@ -107,9 +107,9 @@ impl Reloader {
         let Config { fixed, certificates, trusted_proxies, linker, warnings } = config;
         let pairs = linker.pairs().len();
         self.rules.store(Arc::new(Rules::new(linker, trusted_proxies, self.path.clone())));
-        for (address, new) in fixed.listen.tls.iter().zip(certificates) {
-            let known = self.fixed.listen.tls.iter().position(|known| known == address);
-            if let Some(live) = known.and_then(|number| self.tls.get(number)) {
+        // With other addresses, an entry that moves would leave its old one before it is at the new one.
+        if fixed.listen.tls == self.fixed.listen.tls {
+            for (live, new) in self.tls.iter().zip(certificates) {
                 live.store(new);
             }
         }

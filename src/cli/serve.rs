@@ -131,7 +131,11 @@ async fn serve(Read { path, config, in_file, seen }: Read, requests: &Sink) -> R
 async fn drain_later(draining: CancellationToken, delay: Duration, stop: CancellationToken) {
     draining.cancelled().await;
     tell_systemd(NotifyState::Stopping);
-    sleep(delay).await;
+    if !delay.is_zero() {
+        tracing::info!(?delay, "not ready from now on; everybody is served as before until the delay is over");
+        sleep(delay).await;
+    }
+    tracing::info!("stopping: requests under way are answered");
     stop.cancel();
 }
 
@@ -157,7 +161,7 @@ pub(super) fn stop_on_signals() -> Result<CancellationToken, Failure> {
             if token.is_cancelled() {
                 std::process::exit(i32::from(EXIT_FAILED));
             }
-            tracing::info!("stopping: requests under way are answered");
+            tracing::info!("told to stop");
             token.cancel();
         }
     });

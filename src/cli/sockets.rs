@@ -28,7 +28,7 @@ pub(super) fn bind(listen: &Listen, tls: &[LiveTls]) -> Result<Vec<Listener>, Fa
     }
     for (number, (address, live)) in listen.tls.iter().zip(tls).enumerate() {
         if !given.contains(&Some(number)) {
-            let (local, socket) = listen_on(*address, "--listen ADDR")?;
+            let (local, socket) = listen_on(*address, "`listen` under `tls`")?;
             listeners.push(announced(local, socket, Some(live)));
         }
     }

@@ -117,6 +117,7 @@ fn check(raw: &RawConfig) -> Result<Config, Vec<ConfigFault>> {
     let plain = server::listen(raw.listen.as_ref(), raw.tls.is_some(), &mut faults);
     let (tls, certificates) = tls::listeners(raw.tls.as_ref(), &plain, &mut faults).into_iter().unzip();
     let listen = Listen { plain, tls, admin: server::admin(raw.admin.as_ref(), &mut faults) };
+    server::check_admin_apart(raw, &listen, &mut faults);
     let fixed = Fixed {
         listen,
         limits: server::limits(raw.limits.as_ref().unwrap_or(&raw::RawLimits::default()), &mut faults),

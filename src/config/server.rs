@@ -10,10 +10,10 @@ use bytesize::ByteSize;
 use ipnet::IpNet;
 use serde_yaml::Spanned;
 
-use super::fault::Faults;
-use super::raw::{RawLimits, RawLog};
+use super::fault::{Faults, Place};
+use super::raw::{RawConfig, RawLimits, RawLog};
 use super::text::{OneOrMany, Text, texts};
-use crate::settings::{Limits, Log, LogFormat, LoggedRequests};
+use crate::settings::{Limits, Listen, Log, LogFormat, LoggedRequests};
 
 pub(super) fn check_version(version: Option<&Text>, faults: &mut Faults) {
     if let Some(version) = version.filter(|version| version.value != "1") {
@@ -73,6 +73,18 @@ pub(super) fn admin(admin: Option<&Text>, faults: &mut Faults) -> Option<SocketA
             }
             Some(address)
         }
+    }
+}
+
+/// The operator's port has an address of its own.
+pub(super) fn check_admin_apart(raw: &RawConfig, listen: &Listen, faults: &mut Faults) {
+    let Some(admin) = listen.admin.filter(|admin| admin.port() != 0) else { return };
+    let is_taken = listen.plain.contains(&admin) || listen.tls.contains(&admin);
+    let at = raw.admin.as_ref().map(Place::from);
+    let at = at.or_else(|| raw.listen.as_ref().map(Place::from)).or_else(|| raw.tls.as_ref().map(Place::from));
+    if let Some(at) = at.filter(|_| is_taken) {
+        let hint = "give `admin`, which is 127.0.0.1:8081 where nothing is said, another port, or write `admin: off`";
+        faults.add(at, format!("{admin} is the address of the operator and of visitors"), hint);
     }
 }
 

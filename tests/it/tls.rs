@@ -155,6 +155,26 @@ fn a_new_certificate_is_shown_without_dropping_a_connection() {
 }
 
 #[test]
+fn an_entry_that_moves_to_another_address_stays_until_the_restart() {
+    if !needs(&["openssl"]) {
+        return;
+    }
+    let folder = folder();
+    issue(folder.path(), "other", "DNS:other.example");
+    let entries = |other: &str| {
+        let other = format!("{{ listen: {other}, certificate: other.pem, key: other.key }}");
+        format!("tls: [{other}, {{ listen: 127.0.0.1:0, certificate: site.pem, key: site.key }}]\n{CONFIG}")
+    };
+    let served = TlsService::in_folder(folder, &entries("127.0.0.1:0"));
+    let other = certificate(served.service.folder(), "other");
+    assert_eq!(shown(&served.connect("other.example", &[])), other);
+    fs::write(served.service.folder().join("crosslink.yaml"), entries("127.0.0.1:1")).unwrap();
+    served.service.program.signal("HUP");
+    served.service.said("takes a restart");
+    assert_eq!(shown(&served.connect("other.example", &[])), other);
+}
+
+#[test]
 fn a_watched_certificate_is_read_again_by_itself() {
     if !needs(&["openssl"]) {
         return;
