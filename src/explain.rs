@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write};
 
-use hyper::header::{COOKIE, HOST, HeaderName, HeaderValue};
+use hyper::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Version};
 use url::{Position, Url};
@@ -140,7 +140,7 @@ impl Explanation {
                 self.line("answer", format!("refused ({}): {}", refusal.code(), advice(*refusal, linker)));
             }
         }
-        self.answer(&response::of(decision));
+        self.answer(&response::of(decision.clone(), HeaderMap::new()));
     }
 
     /// Whatever a proxy learns, it serves the page.

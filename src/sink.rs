@@ -1,6 +1,6 @@
 //! A bounded buffer in front of an output that may be slow, blocked or gone.
 //!
-//! Whoever writes a line only appends to memory. A thread of its own writes the lines out in batches, so a terminal
+//! Whoever writes a line only appends to memory, on each core to a buffer that no other core touches. A thread of its own writes the lines out in batches, so a terminal
 //! that is stopped, a full pipe or a closed one never holds up a request.
 
 use std::io::{self, Write};
@@ -8,12 +8,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The writing end. Clones share one buffer and one thread.
+/// The writing end. Clones share a buffer; with [`Sink::another`] each has its own.
 #[derive(Clone, Debug)]
 pub struct Sink {
+    buffer: Arc<Mutex<Buffer>>,
     shared: Arc<Shared>,
 }
 
+#[derive(Debug, Default)]
+struct Buffer {
+    lines: Vec<u8>,
+    dropped: u64,
+}
+
+/// What all buffers in front of one output share.
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
@@ -22,8 +30,11 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    lines: Vec<u8>,
-    dropped: u64,
+    buffers: Vec<Arc<Mutex<Buffer>>>,
+    /// A buffer that was empty has lines.
+    lines: bool,
+    /// Lines that the output refused.
+    refused: u64,
     closing: bool,
     finished: bool,
 }
@@ -37,70 +48,93 @@ impl Sink {
         let shared = Arc::<Shared>::default();
         let writer = Arc::clone(&shared);
         thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_out(&mut output))?;
-        Ok(Self { shared })
+        Ok(Self::before(shared))
+    }
+
+    /// Another buffer in front of the same output, for a thread that should wait for no other.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::before(Arc::clone(&self.shared))
+    }
+
+    fn before(shared: Arc<Shared>) -> Self {
+        let buffer = Arc::default();
+        lock(&shared.state).buffers.push(Arc::clone(&buffer));
+        Self { buffer, shared }
     }
 
     /// Appends one line, which `format` writes into the buffer with its line break. A full buffer drops it.
     pub fn push(&self, format: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.shared.lock();
-        if state.lines.len() >= MAX_BYTES {
-            state.dropped += 1;
+        let mut buffer = lock(&self.buffer);
+        if buffer.lines.len() >= MAX_BYTES {
+            buffer.dropped += 1;
             return;
         }
-        let was_empty = state.lines.is_empty();
-        format(&mut state.lines);
-        drop(state);
+        let was_empty = buffer.lines.is_empty();
+        format(&mut buffer.lines);
+        drop(buffer);
         if was_empty {
+            lock(&self.shared.state).lines = true;
             self.shared.changed.notify_all();
         }
     }
 
-    /// The number of lines that were lost so far.
+    /// The number of lines that were lost so far: dropped for want of room, or refused by the output.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.lock().dropped
+        lock(&self.shared.state).lost()
     }
 
-    /// Writes out what is left, for at most `patience`, and gives the number of lines that were lost: dropped for want of
-    /// room, or refused by the output. An output that still blocks then is given up.
+    /// Writes out what is left, for at most `patience`, and gives the number of lines that were lost. An output that still
+    /// blocks then is given up.
     #[must_use]
     pub fn close(&self, patience: Duration) -> u64 {
-        let mut state = self.shared.lock();
+        let mut state = lock(&self.shared.state);
         state.closing = true;
         self.shared.changed.notify_all();
         let waited = self.shared.changed.wait_timeout_while(state, patience, |state| !state.finished);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.dropped
+        state.lost()
+    }
+}
+
+impl State {
+    fn lost(&self) -> u64 {
+        self.refused + self.buffers.iter().map(|buffer| lock(buffer).dropped).sum::<u64>()
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn write_out(&self, output: &mut impl Write) {
         let mut batch = Vec::new();
         loop {
-            let state = self.lock();
-            let waited = self.changed.wait_while(state, |state| state.lines.is_empty() && !state.closing);
+            let state = lock(&self.state);
+            let waited = self.changed.wait_while(state, |state| !state.lines && !state.closing);
             let state = waited.unwrap_or_else(PoisonError::into_inner);
             // Lines that come close together go out in one write.
             let waited = self.changed.wait_timeout_while(state, BATCH, |state| !state.closing);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut batch, &mut state.lines);
+            state.lines = false;
             let last = state.closing;
+            let buffers = state.buffers.clone();
             drop(state);
-            let refused = write_whole(output, &batch);
-            batch.clear();
-            self.lock().dropped += refused;
+            for buffer in buffers {
+                std::mem::swap(&mut batch, &mut lock(&buffer).lines);
+                let refused = write_whole(output, &batch);
+                batch.clear();
+                lock(&self.state).refused += refused;
+            }
             if last {
                 break;
             }
         }
-        self.lock().finished = true;
+        lock(&self.state).finished = true;
         self.changed.notify_all();
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes all of a batch and gives the number of lines that were lost. An output that is gone loses them, as it must;

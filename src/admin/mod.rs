@@ -18,8 +18,7 @@ use hyper::{Method, Response, StatusCode};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::server::Answer;
-
+use crate::http::server::{self, Answer, Answered};
 use crate::metrics::Metrics;
 use crate::rules::LiveRules;
 use crate::sink::Sink;
@@ -75,7 +74,7 @@ impl Admin {
     /// Written elsewhere: with ten thousand pairs it takes a while, and no visitor waits behind it.
     async fn counted(&self) -> String {
         let (metrics, dropped) = (Arc::clone(&self.metrics), self.log.dropped());
-        let written = spawn_blocking(move || metrics.encode(dropped).unwrap_or_default());
+        let written = spawn_blocking(move || metrics.encode(dropped));
         written.await.unwrap_or_default()
     }
 
@@ -85,7 +84,13 @@ impl Admin {
 }
 
 impl Answer for Admin {
-    async fn answer(&self, head: Parts, _peer: IpAddr) -> Response<Full<Bytes>> {
+    fn answer(&self, head: Parts, _peer: IpAddr) -> Answered<'_> {
+        server::later(self.told(head))
+    }
+}
+
+impl Admin {
+    async fn told(&self, head: Parts) -> Response<Full<Bytes>> {
         if !self.audience.has(&head) {
             return answer(StatusCode::MISDIRECTED_REQUEST, TEXT, "unknown_host\n".to_owned());
         }

@@ -21,7 +21,7 @@ use crate::config;
 use crate::http::handler::Handler;
 use crate::http::head::with_visit;
 use crate::http::request_log::RequestLog;
-use crate::http::server::{self, Answer, Listener};
+use crate::http::server::{self, Answer, Answered, Listener, Terms};
 use crate::link::{HostPort, Identity, Visit, read_cookie};
 use crate::replay::UsedTokens;
 use crate::rules::Rules;
@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             port: address.port(),
             last_seen: Mutex::default(),
         };
-        server::run(vec![Listener { socket: listener, tls: None }], demo, config.fixed.limits, stop).await;
+        server::run(vec![Listener { socket: listener, tls: None }], demo, Terms::new(config.fixed.limits, stop)).await;
         Ok(())
     });
     // Whether a line of a demo's log was dropped is of no interest.
@@ -119,10 +119,10 @@ struct Demo {
 }
 
 impl Answer for Demo {
-    async fn answer(&self, head: Parts, peer: IpAddr) -> Response<Full<Bytes>> {
+    fn answer(&self, head: Parts, peer: IpAddr) -> Answered<'_> {
         match with_visit(&head, |visit| self.page(visit)) {
-            Some(page) => page,
-            None => self.crosslink.answer(head, peer).await,
+            Some(page) => server::now(page),
+            None => self.crosslink.answer(head, peer),
         }
     }
 

@@ -4,11 +4,14 @@ use std::io;
 use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sd_notify::NotifyState;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +21,7 @@ use crate::admin::{Admin, Audience};
 use crate::config::{Config, Seen};
 use crate::http::handler::Handler;
 use crate::http::request_log::RequestLog;
-use crate::http::server;
+use crate::http::server::{self, Listener, Terms};
 use crate::http::tls::LiveTls;
 use crate::metrics::Metrics;
 use crate::reload::Reloader;
@@ -62,8 +65,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         config.fixed.listen.admin = admin;
     }
     let runtime = runtime()?;
+    let event_loops = thread::available_parallelism().map_or(1, usize::from);
+    let event_loops: Vec<_> = (0..event_loops).map(|_| super::runtime().map(Arc::new)).collect::<Result<_, _>>()?;
     let read = Read { path, config, in_file, seen };
-    let served = runtime.block_on(serve(read, &requests));
+    let served = runtime.block_on(serve(read, &requests, &event_loops));
     // All requests are answered; what is left is at most a configuration on a disk that does not answer.
     runtime.shutdown_background();
     match &served {
@@ -89,13 +94,17 @@ struct Read {
     seen: Seen,
 }
 
-/// Serves until a signal.
-async fn serve(Read { path, config, in_file, seen }: Read, requests: &Sink) -> Result<usize, Failure> {
+/// Serves until a signal: the visitors on one event loop for each core, everything else on the one that this runs on.
+async fn serve(
+    Read { path, config, in_file, seen }: Read,
+    requests: &Sink,
+    event_loops: &[Arc<Runtime>],
+) -> Result<usize, Failure> {
     // First of all: a signal that nobody waits for ends the program.
     let hang_up = signal(SignalKind::hangup()).map_err(|error| no_signals(&error))?;
     let draining = stop_on_signals()?;
     let Config { fixed, certificates, trusted_proxies, linker, .. } = config;
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::new(event_loops.len()));
     metrics.reloaded(true);
     metrics.connections_limit.set(i64::try_from(fixed.limits.connections).unwrap_or(i64::MAX));
     let rules = Rules::new(linker, trusted_proxies, path.clone()).live();
@@ -107,12 +116,12 @@ async fn serve(Read { path, config, in_file, seen }: Read, requests: &Sink) -> R
     let over = CancellationToken::new();
     let operators = TaskTracker::new();
     let admin_socket = fixed.listen.admin.map(|address| Ok((address, sockets::bind_admin(address)?))).transpose()?;
-    let listeners = sockets::bind(&fixed.listen, &tls)?;
+    let listeners = sockets::bind(&fixed.listen, &tls, event_loops)?;
     // Nobody is told that the program is ready before it listens.
     if let Some((address, socket)) = admin_socket {
         let audience = Audience::of(address);
         let admin = Admin::new(Arc::clone(&rules), Arc::clone(&metrics), requests.clone(), draining.clone(), audience);
-        operators.spawn(server::run(vec![socket], admin, ADMIN_LIMITS, over.clone()));
+        operators.spawn(server::run(vec![socket], admin, Terms::new(ADMIN_LIMITS, over.clone())));
     }
     let reloader = Reloader { path, fixed: in_file, rules, tls, metrics };
     operators.spawn(reloader.run(hang_up, seen, over.clone()));
@@ -120,10 +129,31 @@ async fn serve(Read { path, config, in_file, seen }: Read, requests: &Sink) -> R
 
     let stop = CancellationToken::new();
     operators.spawn(drain_later(draining, fixed.limits.drain_delay, stop.clone()));
-    let cut = server::run(listeners, handler, fixed.limits, stop).await;
+    let cut = serve_visitors(event_loops, listeners, &handler, &Terms::new(fixed.limits, stop)).await;
     over.cancel();
     operators.close();
     operators.wait().await;
+    cut
+}
+
+/// Runs each event loop on a thread of its own, with its own listeners, log and counters. A connection stays where it was
+/// accepted. Gives the number of connections that had to be cut.
+async fn serve_visitors(
+    event_loops: &[Arc<Runtime>],
+    listeners: Vec<Vec<Listener>>,
+    handler: &Handler,
+    terms: &Terms,
+) -> Result<usize, Failure> {
+    let mut threads = JoinSet::new();
+    for (core, (event_loop, listeners)) in event_loops.iter().zip(listeners).enumerate() {
+        let served = server::run(listeners, handler.on_core(core), terms.clone());
+        let event_loop = Arc::clone(event_loop);
+        threads.spawn_blocking(move || event_loop.block_on(served));
+    }
+    let mut cut = 0;
+    while let Some(ended) = threads.join_next().await {
+        cut += ended.map_err(|error| Failure::new(format!("an event loop ended: {error}"), "start it again"))?;
+    }
     Ok(cut)
 }
 

@@ -12,11 +12,11 @@ use hyper::http::request::Parts;
 use super::head::with_visit;
 use super::request_log::RequestLog;
 use super::response;
-use super::server::Answer;
-use crate::link::{Decision, Identify, Land};
+use super::server::{self, Answer, Answered};
+use crate::link::{Decision, NotFirst};
 use crate::metrics::Metrics;
 use crate::replay::UsedTokens;
-use crate::rules::LiveRules;
+use crate::rules::{LiveRules, Rules};
 
 /// Answers requests by the rules that are in force when they come.
 #[derive(Clone, Debug)]
@@ -25,50 +25,76 @@ pub struct Handler {
     used: Arc<UsedTokens>,
     log: RequestLog,
     metrics: Arc<Metrics>,
+    core: usize,
 }
 
 impl Handler {
-    /// Answers by these rules, remembers used tokens there, writes to this log and counts here.
+    /// Answers by these rules, remembers used tokens there, writes to this log and counts here, on the first core.
     #[must_use]
     pub fn new(rules: LiveRules, used: Arc<UsedTokens>, log: RequestLog, metrics: Arc<Metrics>) -> Self {
-        Self { rules, used, log, metrics }
+        Self { rules, used, log, metrics, core: 0 }
     }
 
-    /// A landing keeps its cookie only if its token was not used before.
-    async fn proven<'l>(&self, decision: Decision<'l>, now: u64) -> Decision<'l> {
-        match decision {
-            Decision::Land(land) => Decision::Land(self.proven_land(land, now).await),
-            Decision::Identify(Identify::Landed(land)) => {
-                Decision::Identify(Identify::Landed(self.proven_land(land, now).await))
-            }
-            other => other,
-        }
+    /// The same for the event loop of another core, with a log and counters that it shares with no other.
+    #[must_use]
+    pub fn on_core(&self, core: usize) -> Self {
+        Self { core, log: self.log.another(), ..self.clone() }
     }
 
-    async fn proven_land<'l>(&self, land: Land<'l>, now: u64) -> Land<'l> {
-        let Some(token) = land.first_use else { return land };
-        match self.used.admit(token, now).await {
-            Ok(()) => land,
-            Err(why) => land.not_first(why),
-        }
+    /// Decides on a request whose token a store must be asked about.
+    async fn answer_when_proven(&self, head: Parts, peer: IpAddr, started: Instant) -> Response<Full<Bytes>> {
+        let rules = self.rules.load_full();
+        let (decision, now) = decide(&rules, &head);
+        let proven = match decision.first_use() {
+            Some(token) => self.used.admit(token, now).await,
+            None => Ok(()),
+        };
+        self.conclude(decision, proven, &rules, head, peer, started)
+    }
+
+    /// The answer, once it is known whether a token is on its first use; counted and logged.
+    fn conclude(
+        &self,
+        decision: Decision<'_>,
+        proven: Result<(), NotFirst>,
+        rules: &Rules,
+        head: Parts,
+        peer: IpAddr,
+        started: Instant,
+    ) -> Response<Full<Bytes>> {
+        let decision = match proven {
+            Ok(()) => decision,
+            Err(why) => decision.not_first(why),
+        };
+        let took = started.elapsed();
+        self.metrics.count(self.core, &decision, &rules.counts, took);
+        self.log.write(&decision, &head, rules.trusts(peer), response::status(&decision).as_u16(), took);
+        response::of(decision, head.headers)
     }
 }
 
+fn decide<'l>(rules: &'l Rules, head: &Parts) -> (Decision<'l>, u64) {
+    with_visit(head, |visit| (rules.linker.decide(visit), visit.now))
+}
+
 impl Answer for Handler {
-    async fn answer(&self, head: Parts, peer: IpAddr) -> Response<Full<Bytes>> {
+    fn answer(&self, head: Parts, peer: IpAddr) -> Answered<'_> {
         let started = Instant::now();
-        let rules = self.rules.load_full();
-        let (decision, now) = with_visit(&head, |visit| (rules.linker.decide(visit), visit.now));
-        let decision = self.proven(decision, now).await;
-        let response = response::of(&decision);
-        let took = started.elapsed();
-        self.metrics.count(&decision, &rules.counts, took);
-        self.log.write(&decision, &head, rules.trusts(peer), response.status().as_u16(), took);
-        response
+        let rules = self.rules.load();
+        let (decision, now) = decide(&rules, &head);
+        let proven = match decision.first_use() {
+            Some(token) => self.used.admit_at_once(token, now),
+            None => Some(Ok(())),
+        };
+        match proven {
+            Some(proven) => server::now(self.conclude(decision, proven, &rules, head, peer, started)),
+            // While the store is waited for there may be other rules: what was decided by these is forgotten.
+            None => server::later(self.answer_when_proven(head, peer, started)),
+        }
     }
 
     fn unreadable(&self, too_large: bool) {
-        self.metrics.count_unreadable();
+        self.metrics.count_unreadable(self.core);
         self.log.write_unreadable(too_large);
     }
 

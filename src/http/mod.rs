@@ -5,6 +5,7 @@
 pub mod handler;
 pub mod head;
 mod http2;
+mod log_line;
 pub mod request_log;
 pub mod response;
 pub mod server;

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
-use std::fmt::{self, Display};
 use std::hash::{BuildHasher, Hasher};
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -12,11 +10,11 @@ use std::time::{Duration, SystemTime};
 use hyper::Method;
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
-use serde::{Serialize, Serializer};
 
 use super::head::host;
+use super::log_line::{Id, Line};
 use crate::link::{Class, Decision, HostPort, Identify, Land, NotCarried, Role};
-use crate::settings::{Log, LogFormat, LoggedRequests};
+use crate::settings::{Log, LoggedRequests};
 use crate::sink::Sink;
 
 /// Where lines go, how they look and which requests get one.
@@ -27,29 +25,11 @@ pub struct RequestLog {
     ids: Arc<Ids>,
 }
 
-/// Request ids: a random start for each process, then a count.
+/// Request ids: a random start for each log, then a count.
 #[derive(Debug)]
 struct Ids {
-    process: u32,
+    start: u32,
     next: AtomicU64,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(serialize_with = "display")]
-    time: humantime::Rfc3339Timestamp,
-    role: &'static str,
-    pair: Option<&'a str>,
-    outcome: &'static str,
-    status: u16,
-    method: &'static str,
-    host: Option<&'a str>,
-    path: &'a str,
-    identity: Option<&'static str>,
-    micros: u128,
-    id: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceparent: Option<&'a str>,
 }
 
 impl RequestLog {
@@ -58,8 +38,14 @@ impl RequestLog {
     pub fn new(sink: Sink, log: Log) -> Self {
         // The keys of a `RandomState` are random; the hash of nothing under them is a random number.
         let random = RandomState::new().build_hasher().finish().to_be_bytes();
-        let process = random.iter().take(4).fold(0, |number, byte| (number << 8) | u32::from(*byte));
-        Self { sink, log, ids: Arc::new(Ids { process, next: AtomicU64::new(1) }) }
+        let start = random.iter().take(4).fold(0, |number, byte| (number << 8) | u32::from(*byte));
+        Self { sink, log, ids: Arc::new(Ids { start, next: AtomicU64::new(1) }) }
+    }
+
+    /// The same log, with a buffer and ids of its own, for another event loop.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::new(self.sink.another(), self.log)
     }
 
     /// Writes the line of one request into the buffer of the log. A trusted proxy's words about the request go into it.
@@ -89,13 +75,16 @@ impl RequestLog {
             }
         };
         let told = |name, is_right: fn(&str) -> bool| {
-            let mut values = head.headers.get_all(name).iter().filter(|_| trusted);
+            if !trusted {
+                return None;
+            }
+            let mut values = head.headers.get_all(name).iter();
             // Of two, one may be the visitor's own.
             let (Some(value), None) = (values.next(), values.next()) else { return None };
             value.to_str().ok().filter(|value| is_right(value))
         };
         let line = Line {
-            time: humantime::format_rfc3339_micros(SystemTime::now()),
+            time: SystemTime::now(),
             role: decision.role().as_str(),
             pair,
             outcome,
@@ -108,8 +97,8 @@ impl RequestLog {
             host: host(head).and_then(loggable_host),
             path: loggable_path(head.uri.path()),
             identity,
-            micros: took.as_micros(),
-            id: told("x-request-id", is_request_id).map_or_else(|| self.ids.next(), Cow::Borrowed),
+            micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            id: told("x-request-id", is_request_id).map_or_else(|| self.ids.next(), Id::Told),
             traceparent: told("traceparent", is_traceparent),
         };
         self.push(&line);
@@ -121,7 +110,7 @@ impl RequestLog {
             return;
         }
         self.push(&Line {
-            time: humantime::format_rfc3339_micros(SystemTime::now()),
+            time: SystemTime::now(),
             role: Role::None.as_str(),
             pair: None,
             outcome: "unreadable",
@@ -138,41 +127,13 @@ impl RequestLog {
     }
 
     fn push(&self, line: &Line<'_>) {
-        self.sink.push(|lines| {
-            // Writing to memory does not fail.
-            let _ = match self.log.format {
-                LogFormat::Json => serde_json::to_writer(&mut *lines, line).map_err(Into::into),
-                LogFormat::Text => write!(lines, "{line}"),
-            };
-            lines.push(b'\n');
-        });
+        self.sink.push(|lines| line.write(self.log.format, lines));
     }
 }
 
 impl Ids {
-    fn next(&self) -> Cow<'static, str> {
-        format!("{:08x}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed)).into()
-    }
-}
-
-impl Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} {} {} {}{} {} pair={:?} identity={} {}us id={}",
-            self.time,
-            self.status,
-            self.outcome,
-            self.method,
-            self.host.unwrap_or("-"),
-            self.path,
-            self.role,
-            self.pair.unwrap_or("-"),
-            self.identity.unwrap_or("-"),
-            self.micros,
-            self.id,
-        )?;
-        self.traceparent.map_or(Ok(()), |parent| write!(f, " traceparent={parent}"))
+    fn next(&self) -> Id<'static> {
+        Id::Own(self.start, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -250,10 +211,6 @@ fn is_traceparent(value: &str) -> bool {
     let is_nothing = |part: &str| part.len() > 2 && part.bytes().all(|byte| byte == b'0');
     let has_its_form = value.split('-').map(str::len).eq([2, 32, 16, 2]) && value.split('-').all(is_hex);
     has_its_form && !value.starts_with("ff-") && !value.split('-').any(is_nothing)
-}
-
-fn display<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }
 
 /// A link that was escaped three times is no accident.

@@ -3,56 +3,78 @@
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 
 use crate::link::{Decision, HandOff, Identify, Land, Refusal};
 
-/// The whole answer to a decision.
+/// The whole answer to a decision. `headers` are those of the request: their room is used again.
 ///
 /// Redirects are never cached, since each visitor has another identity, and set no `Referrer-Policy`: the checkout keeps
 /// seeing the page that the visitor came from.
 #[must_use]
-pub fn of(decision: &Decision<'_>) -> Response<Full<Bytes>> {
-    match decision {
-        Decision::HandOff(HandOff { destination, .. }) => redirect(destination.url().as_str(), None),
-        Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie.as_deref()),
-        Decision::Identify(Identify::Landed(Land { set_cookie, .. })) => go_on(set_cookie.as_deref()),
-        Decision::Identify(Identify::Nothing | Identify::Refused(..)) => go_on(None),
+pub fn of(decision: Decision<'_>, mut headers: HeaderMap) -> Response<Full<Bytes>> {
+    headers.clear();
+    let status = status(&decision);
+    let body = match decision {
+        Decision::HandOff(HandOff { destination, .. }) => redirect(destination.url().to_string(), None, &mut headers),
+        Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie, &mut headers),
+        Decision::Identify(Identify::Landed(Land { set_cookie, .. })) => go_on(set_cookie, &mut headers),
+        Decision::Identify(Identify::Nothing | Identify::Refused(..)) => go_on(None, &mut headers),
         Decision::HonoursGpc => {
-            let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-            response(StatusCode::OK, headers.into_iter(), GPC_SUPPORT)
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            GPC_SUPPORT
         }
-        Decision::Refuse(refusal, _) => refuse(*refusal),
+        Decision::Refuse(refusal, _) => refuse(refusal, &mut headers),
+    };
+    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The status of the answer to a decision.
+#[must_use]
+pub fn status(decision: &Decision<'_>) -> StatusCode {
+    match decision {
+        Decision::HandOff(_) | Decision::Land(_) => StatusCode::FOUND,
+        // What a proxy takes for "serve the page", whatever else is there to say: a visitor must not pay for what is
+        // wrong here or in the proxy's configuration.
+        Decision::Identify(_) | Decision::HonoursGpc => StatusCode::OK,
+        Decision::Refuse(refusal, _) => sentence(*refusal).0,
     }
 }
 
-fn redirect(location: &str, set_cookie: Option<&str>) -> Response<Full<Bytes>> {
-    // `decide` gives visible ASCII only, so this never fails; if it did, a 400 harms nobody.
-    let Ok(location) = HeaderValue::from_str(location) else { return refuse(Refusal::BadTo) };
-    let set_cookie = set_cookie.and_then(|cookie| HeaderValue::from_str(cookie).ok());
-    let headers = [(LOCATION, location), (CACHE_CONTROL, NO_STORE)];
-    response(StatusCode::FOUND, headers.into_iter().chain(set_cookie.map(|cookie| (SET_COOKIE, cookie))), "")
+fn redirect(location: String, set_cookie: Option<String>, headers: &mut HeaderMap) -> &'static str {
+    add(LOCATION, location, headers);
+    go_on(set_cookie, headers)
 }
 
-/// What a proxy takes for "serve the page", whatever else is there to say: a visitor must not pay for what is wrong here
-/// or in the proxy's configuration.
-fn go_on(set_cookie: Option<&str>) -> Response<Full<Bytes>> {
-    let set_cookie = set_cookie.and_then(|cookie| HeaderValue::from_str(cookie).ok());
-    let headers = [(CACHE_CONTROL, NO_STORE)];
-    response(StatusCode::OK, headers.into_iter().chain(set_cookie.map(|cookie| (SET_COOKIE, cookie))), "")
+fn go_on(set_cookie: Option<String>, headers: &mut HeaderMap) -> &'static str {
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    if let Some(set_cookie) = set_cookie {
+        add(SET_COOKIE, set_cookie, headers);
+    }
+    ""
 }
 
-fn refuse(refusal: Refusal) -> Response<Full<Bytes>> {
-    let (status, text) = sentence(refusal);
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
-        (CACHE_CONTROL, NO_STORE),
-        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    ];
-    let allow = (refusal == Refusal::MethodNotAllowed).then(|| (ALLOW, HeaderValue::from_static("GET, HEAD")));
-    response(status, headers.into_iter().chain(allow), text)
+/// Adds a field. `decide` gives visible ASCII only, so none is ever left out.
+fn add(name: HeaderName, value: String, headers: &mut HeaderMap) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
+        headers.insert(name, value);
+    }
+}
+
+fn refuse(refusal: Refusal, headers: &mut HeaderMap) -> &'static str {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if refusal == Refusal::MethodNotAllowed {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    sentence(refusal).1
 }
 
 /// The status and the body of a refusal: `code: one sentence`. What the visitor sent is never repeated.
@@ -77,17 +99,6 @@ fn sentence(refusal: Refusal) -> (StatusCode, &'static str) {
             (StatusCode::MISDIRECTED_REQUEST, "unknown_host: This server does not answer for that host.\n")
         }
     }
-}
-
-fn response(
-    status: StatusCode,
-    headers: impl Iterator<Item = (HeaderName, HeaderValue)>,
-    body: &'static str,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
-    *response.status_mut() = status;
-    response.headers_mut().extend(headers);
-    response
 }
 
 /// What `/.well-known/gpc.json` says, and since when.

@@ -1,15 +1,18 @@
 //! Accepting connections, serving requests on them, and stopping in peace.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{Ready, poll_fn, ready};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::Either;
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
@@ -30,9 +33,8 @@ use crate::settings::Limits;
 
 /// Answers the head of one request. Bodies are never read.
 pub trait Answer: Send + Sync + 'static {
-    /// The whole answer. It waits for nobody, but for the store of used tokens where several servers share one. `peer` is
-    /// the other end of the connection.
-    fn answer(&self, head: Parts, peer: IpAddr) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+    /// The whole answer. `peer` is the other end of the connection.
+    fn answer(&self, head: Parts, peer: IpAddr) -> Answered<'_>;
 
     /// Takes note of a head that nobody could read, or that was too large, and was refused by itself; or of a connection
     /// of HTTP/2 that was closed because of what came on it.
@@ -45,6 +47,23 @@ pub trait Answer: Send + Sync + 'static {
     fn closed(&self) {}
 }
 
+/// An answer that is there, as almost all are, or one that somebody else is waited for.
+pub type Answered<'a> = Either<Ready<Response<Full<Bytes>>>, Later<'a, Response<Full<Bytes>>>>;
+
+/// What is there in a while.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// An answer that is there.
+#[must_use]
+pub fn now<'a>(response: Response<Full<Bytes>>) -> Answered<'a> {
+    Either::Left(ready(response))
+}
+
+/// An answer that is there in a while.
+pub fn later<'a>(response: impl Future<Output = Response<Full<Bytes>>> + Send + 'a) -> Answered<'a> {
+    Either::Right(Box::pin(response))
+}
+
 /// A bound socket, and the certificates if it speaks TLS.
 #[derive(Debug)]
 pub struct Listener {
@@ -52,6 +71,22 @@ pub struct Listener {
     pub socket: TcpListener,
     /// What it shows to those who connect; `None` for plain HTTP.
     pub tls: Option<LiveTls>,
+}
+
+/// What holds for all connections, on however many event loops they are served.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    limits: Limits,
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Terms {
+    /// These limits, until `stop` is cancelled.
+    #[must_use]
+    pub fn new(limits: Limits, stop: CancellationToken) -> Self {
+        Self { limits, places: Arc::new(Semaphore::new(limits.connections)), stop }
+    }
 }
 
 struct Server<A> {
@@ -62,16 +97,11 @@ struct Server<A> {
     connections: TaskTracker,
 }
 
-/// Serves until `stop` is cancelled: then accepts no more, answers every request whose first byte has come, closes idle
+/// Serves until it is told to stop: then accepts no more, answers every request whose first byte has come, closes idle
 /// connections, and returns after `limits.drain` at the latest, with the number of connections that it had to cut.
-pub async fn run(listeners: Vec<Listener>, handler: impl Answer, limits: Limits, stop: CancellationToken) -> usize {
-    let server = Arc::new(Server {
-        handler,
-        limits,
-        places: Arc::new(Semaphore::new(limits.connections)),
-        connections: TaskTracker::new(),
-        stop,
-    });
+pub async fn run(listeners: Vec<Listener>, handler: impl Answer, terms: Terms) -> usize {
+    let Terms { limits, places, stop } = terms;
+    let server = Arc::new(Server { handler, limits, places, connections: TaskTracker::new(), stop });
     let accepting = TaskTracker::new();
     for listener in listeners {
         accepting.spawn(Arc::clone(&server).accept(listener));
@@ -141,28 +171,48 @@ impl<A: Answer> Server<A> {
         let _ = stream.set_nodelay(true);
         match tls {
             None => self.http1(stream, peer.ip()).await,
-            Some(tls) => match tls::accept(&tls, stream, self.limits.head_timeout, &self.stop).await {
-                Some(stream) if tls::speaks_http2(&stream) => {
-                    let answer = |request| {
-                        let server = Arc::clone(&self);
-                        async move { server.answer(request, peer.ip()).await }
-                    };
-                    if http2::serve(stream, self.limits, &self.stop, answer).await {
-                        self.handler.unreadable(false);
-                    }
-                }
-                Some(stream) => self.http1(stream, peer.ip()).await,
-                None => {}
-            },
+            // Boxed, so that plain connections don't take the room of a handshake.
+            Some(tls) => Box::pin(Arc::clone(&self).over_tls(stream, tls, peer.ip())).await,
         }
         drop(place);
     }
 
-    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr) {
+    async fn over_tls(self: Arc<Self>, stream: TcpStream, tls: LiveTls, peer: IpAddr) {
+        match tls::accept(&tls, stream, self.limits.head_timeout, &self.stop).await {
+            Some(stream) if tls::speaks_http2(&stream) => {
+                let answer = |request| {
+                    let server = Arc::clone(&self);
+                    async move { server.answer(request, peer).await }
+                };
+                if http2::serve(stream, self.limits, &self.stop, answer).await {
+                    self.handler.unreadable(false);
+                }
+            }
+            Some(stream) => self.http1(stream, peer).await,
+            None => {}
+        }
+    }
+
+    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send, peer: IpAddr) {
         let patience = Patience { head: self.limits.head_timeout, idle: self.limits.idle_timeout };
-        let stream = WatchedStream::new(stream, patience, self.stop.clone());
-        // Boxed, because only what can be moved can be polled without its end closing the stream.
-        let answer = service_fn(|request| Box::pin(self.answer(request, peer)));
+        let mut stream = WatchedStream::new(stream, patience, self.stop.clone());
+        while stream.wakes().await {
+            // hyper's state and buffers are there only while somebody speaks: boxed, they are gone in the meantime.
+            stream = Box::pin(self.converse(stream, peer)).await;
+        }
+        stream.linger().await;
+    }
+
+    /// Answers requests until the connection ends or sleeps.
+    async fn converse<S>(&self, stream: WatchedStream<S>, peer: IpAddr) -> WatchedStream<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let had_body = AtomicBool::new(false);
+        let answer = service_fn(|request: Request<Incoming>| {
+            had_body.fetch_or(!request.body().is_end_stream(), Ordering::Relaxed);
+            self.answer(request, peer)
+        });
         let mut connection = http1::Builder::new()
             .half_close(true)
             .header_read_timeout(None)
@@ -170,28 +220,50 @@ impl<A: Answer> Server<A> {
             // Room for the longest head and what came with it; at least what hyper asks for.
             .max_buf_size(self.limits.head_bytes + 8192)
             .serve_connection(TokioIo::new(stream), answer);
-        if let Err(error) = poll_fn(|cx| connection.poll_without_shutdown(cx)).await
+        let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+        let mut stream = connection.into_parts().io.into_inner();
+        // Only hyper knows where a body ends, so what comes behind one must not be taken for a request by the next hyper.
+        if ended.is_err() || had_body.into_inner() {
+            stream.ends();
+        }
+        if let Err(error) = ended
             && error.is_parse()
         {
             self.handler.unreadable(error.is_parse_too_large());
         }
-        connection.into_parts().io.into_inner().linger().await;
+        stream
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Response<Full<Bytes>>, Infallible> {
+    fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Either<Ready<Served>, Later<'_, Served>> {
         let (head, _body) = request.into_parts();
-        let is_http1 = head.version < Version::HTTP_2;
-        let is_head = head.method == Method::HEAD;
-        let mut response = self.handler.answer(head, peer).await;
-        if is_http1 && self.stop.is_cancelled() {
+        let finish = Finish { is_http1: head.version < Version::HTTP_2, is_head: head.method == Method::HEAD };
+        match self.handler.answer(head, peer) {
+            Either::Left(response) => Either::Left(ready(Ok(self.finish(response.into_inner(), finish)))),
+            Either::Right(later) => Either::Right(Box::pin(async move { Ok(self.finish(later.await, finish)) })),
+        }
+    }
+
+    /// What an answer needs besides what the handler knows.
+    fn finish(&self, mut response: Response<Full<Bytes>>, request: Finish) -> Response<Full<Bytes>> {
+        if request.is_http1 && self.stop.is_cancelled() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if is_head && !is_http1 {
+        if request.is_head && !request.is_http1 {
             // In HTTP/1.1 hyper leaves the body of such an answer out by itself (RFC 9110, 9.3.2).
             *response.body_mut() = Full::default();
         }
-        Ok(response)
+        response
     }
+}
+
+/// What hyper gets.
+type Served = Result<Response<Full<Bytes>>, Infallible>;
+
+/// What must be known of a request when its answer goes out.
+#[derive(Clone, Copy)]
+struct Finish {
+    is_http1: bool,
+    is_head: bool,
 }
 
 /// Tells the handler of a connection's end, however it ends.

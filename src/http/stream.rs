@@ -3,12 +3,18 @@
 //! hyper has one timer for a request's head, and it runs while a connection is merely idle too. Browsers and proxies
 //! keep idle connections for a minute, while a head that takes ten seconds is an attack, so the two limits are kept
 //! here, below hyper, where the first byte of a request can be told from silence.
+//!
+//! hyper also keeps its buffers for as long as a connection lives. So a connection that is silent for a second is taken
+//! away from hyper, which sees its end, and is given to a new one when the next request begins.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hyper::body::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -28,15 +34,30 @@ pub(super) struct WatchedStream<S> {
     stream: S,
     patience: Patience,
     phase: Phase,
+    /// What woke it up, and was not read yet.
+    first_bytes: Bytes,
     /// The last four bytes that came.
     tail: [u8; 4],
+    /// When the patience is over.
     deadline: Instant,
+    /// When it falls asleep, if nothing comes.
+    sleeps_at: Option<Instant>,
+    /// A part of an answer has to wait for the client.
+    held_up: bool,
     timer: Pin<Box<Sleep>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     stopping: bool,
-    /// The client closed its side, or the patience was over.
-    ended: bool,
+    life: Life,
     answered: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// Nobody speaks, and hyper is not there.
+    Asleep,
+    Awake,
+    /// The client closed its side, or the patience was over.
+    Over,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,13 +75,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
             stream,
             patience,
             phase: Phase::Idle,
+            first_bytes: Bytes::new(),
             tail: HEAD_END,
             deadline,
+            sleeps_at: None,
+            held_up: false,
             timer: Box::pin(sleep_until(deadline)),
             stop: Box::pin(stop.cancelled_owned()),
             stopping: false,
-            ended: false,
+            life: Life::Asleep,
             answered: false,
+        }
+    }
+
+    /// Waits for the next request's first bytes, if it is asleep, as it is at first. Gives whether there are any.
+    pub(super) async fn wakes(&mut self) -> bool {
+        if self.life != Life::Asleep {
+            return false;
+        }
+        poll_fn(|cx| {
+            let mut room = [const { MaybeUninit::uninit() }; FIRST_BYTES];
+            let mut first = ReadBuf::uninit(&mut room);
+            let read = ready!(Pin::new(&mut *self).poll_read(cx, &mut first));
+            if self.life == Life::Asleep {
+                self.life = Life::Awake;
+            }
+            self.first_bytes = Bytes::copy_from_slice(first.filled());
+            Poll::Ready(read.is_ok() && !self.first_bytes.is_empty())
+        })
+        .await
+    }
+
+    /// Keeps it from waking up again: nothing that comes now can be told apart from what came before.
+    pub(super) fn ends(&mut self) {
+        if self.life == Life::Asleep {
+            self.life = Life::Awake;
         }
     }
 
@@ -71,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
     pub(super) async fn linger(mut self) {
         let close = async {
             // Over TLS this says that nothing was cut off (RFC 8446, 6.1), and waits for a client that does not read.
-            if self.stream.shutdown().await.is_err() || !self.answered || self.ended {
+            if self.stream.shutdown().await.is_err() || !self.answered || self.life == Life::Over {
                 return;
             }
             let mut buffer = vec![0; 4096];
@@ -86,39 +135,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
         let _ = timeout(LINGER_TIME, close).await;
     }
 
-    /// Ready when the patience is over.
+    /// Ready when the patience is over, or it falls asleep.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.stopping && self.stop.as_mut().poll(cx).is_ready() {
             self.stopping = true;
             if self.phase == Phase::Idle {
                 let last_call = if self.answered { LAST_CALL } else { FIRST_CALL };
-                self.wait_until(Instant::now() + last_call);
-                self.timer.as_mut().reset(self.deadline);
+                self.wait_until(Instant::now() + last_call, None);
             }
         }
         loop {
+            let sleeps_at = self.sleeps_at.filter(|_| !self.held_up);
+            let rings_at = sleeps_at.map_or(self.deadline, |at| at.min(self.deadline));
+            // The timer is not moved at each request, only when it would ring too late, or rings too early.
+            if rings_at < self.timer.deadline() {
+                self.timer.as_mut().reset(rings_at);
+            }
             ready!(self.timer.as_mut().poll(cx));
-            // The timer is not moved at each request, only when it rings too early.
-            if self.deadline <= Instant::now() {
-                self.ended = true;
+            let now = Instant::now();
+            if self.deadline <= now {
+                self.life = Life::Over;
                 return Poll::Ready(());
             }
-            self.timer.as_mut().reset(self.deadline);
+            if sleeps_at.is_some_and(|at| at <= now) {
+                self.sleeps_at = None;
+                self.life = Life::Asleep;
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(rings_at);
         }
     }
 
-    fn wait_until(&mut self, deadline: Instant) {
-        // An earlier deadline must move the timer, which otherwise rings at a later one.
-        if deadline < self.timer.deadline() {
-            self.timer.as_mut().reset(deadline);
-        }
+    fn wait_until(&mut self, deadline: Instant, sleeps_at: Option<Instant>) {
         self.deadline = deadline;
+        self.sleeps_at = sleeps_at;
     }
 
     fn request_begins(&mut self) {
         if self.phase == Phase::Idle {
             self.phase = Phase::Head;
-            self.wait_until(Instant::now() + self.patience.head);
+            self.wait_until(Instant::now() + self.patience.head, None);
         }
     }
 
@@ -127,12 +183,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
         // hyper may hold the beginning of the next request already: then what came last is not the end of a head.
         let is_idle = self.tail == HEAD_END || self.tail.ends_with(b"\n\n");
         self.phase = if is_idle { Phase::Idle } else { Phase::Head };
-        let patience = match self.phase {
-            Phase::Head => self.patience.head,
-            Phase::Idle if self.stopping => LAST_CALL,
-            Phase::Idle => self.patience.idle,
-        };
-        self.wait_until(Instant::now() + patience);
+        let now = Instant::now();
+        match self.phase {
+            Phase::Head => self.wait_until(now + self.patience.head, None),
+            Phase::Idle if self.stopping => self.wait_until(now + LAST_CALL, None),
+            Phase::Idle => self.wait_until(now + self.patience.idle, Some(now + AWAKE)),
+        }
     }
 
     fn remember_tail(&mut self, came: &[u8]) {
@@ -145,10 +201,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.first_bytes.is_empty() {
+            let length = buf.remaining().min(self.first_bytes.len());
+            buf.put_slice(self.first_bytes.get(..length).unwrap_or_default());
+            self.first_bytes.advance(length);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) {
             if read.is_err() || buf.filled().len() == before {
-                self.ended = true;
+                self.life = Life::Over;
             } else {
                 self.remember_tail(buf.filled().get(before..).unwrap_or_default());
                 self.request_begins();
@@ -157,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WatchedStream<S> {
         }
         ready!(self.poll_expired(cx));
         match self.phase {
-            // The end of the stream, between two requests: hyper closes in peace.
+            // The end of the stream, or its sleep, between two requests: hyper ends in peace.
             Phase::Idle => Poll::Ready(Ok(())),
             Phase::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
         }
@@ -167,9 +229,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WatchedStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            self.held_up = !written.as_ref().is_ok_and(|written| *written == bytes.len());
             self.answer_goes_out();
             return Poll::Ready(written);
         }
+        self.held_up = true;
         // A client that does not read its answers is as idle as a silent one.
         ready!(self.poll_expired(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -177,8 +241,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx) {
+            // hyper flushes when it has nothing left to write.
+            self.held_up = false;
             return Poll::Ready(flushed);
         }
+        self.held_up = true;
         // TLS takes an answer into a buffer of its own, and waits here for a client that does not read it.
         ready!(self.poll_expired(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -191,6 +258,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
 
 /// What stands at the end of a head.
 const HEAD_END: [u8; 4] = *b"\r\n\r\n";
+
+/// How long hyper keeps a connection on which nothing comes.
+const AWAKE: Duration = Duration::from_secs(1);
+
+/// How much of a request is read before hyper is there: as much as most requests have.
+const FIRST_BYTES: usize = 4096;
 
 /// How long an idle connection is listened to after the server was told to stop: one turn of the event loop, so that a
 /// request whose bytes are here already is seen and answered.

@@ -214,6 +214,25 @@ impl Decision<'_> {
         }
     }
 
+    /// The token whose first use must be proven before the answer goes out.
+    #[must_use]
+    pub fn first_use(&self) -> Option<FirstUse> {
+        match self {
+            Self::Land(land) | Self::Identify(Identify::Landed(land)) => land.first_use,
+            _ => None,
+        }
+    }
+
+    /// The same decision for a token that is perhaps not on its first use ([`Land::not_first`]).
+    #[must_use]
+    pub fn not_first(self, why: NotFirst) -> Self {
+        match self {
+            Self::Land(land) => Self::Land(land.not_first(why)),
+            Self::Identify(Identify::Landed(land)) => Self::Identify(Identify::Landed(land.not_first(why))),
+            other => other,
+        }
+    }
+
     /// Why nothing is served, or, to a proxy that asks, why nothing could land.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {

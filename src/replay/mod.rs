@@ -7,6 +7,8 @@ mod shared;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::FutureExt;
+
 use crate::link::{FirstUse, NotFirst};
 use crate::settings::{Replay, TokenStore, Unproven};
 use memory::Memory;
@@ -62,6 +64,19 @@ impl UsedTokens {
             Store::Shared(shared) => shared.note(token, now).await,
             Store::Off => Use::First,
         };
+        self.judge(used, now)
+    }
+
+    /// Does as [`Self::admit`] does, where nobody must be waited for; `None` where somebody must.
+    #[must_use]
+    pub fn admit_at_once(&self, token: FirstUse, now: u64) -> Option<Result<(), NotFirst>> {
+        match &self.store {
+            Store::Shared(_) => None,
+            _ => self.admit(token, now).now_or_never(),
+        }
+    }
+
+    fn judge(&self, used: Use, now: u64) -> Result<(), NotFirst> {
         match used {
             Use::First => Ok(()),
             Use::Again => Err(NotFirst::Used),
@@ -94,8 +109,6 @@ const QUIET: u64 = 60;
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
     use crate::link::TokenId;
 

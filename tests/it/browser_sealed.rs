@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crosslink::http::handler::Handler;
-use crosslink::http::server::{self, Answer, Listener};
+use crosslink::http::server::{self, Answer, Answered, Listener, Terms};
 use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
@@ -168,8 +168,8 @@ fn visit(path: &str, test: impl FnOnce(&Site, &Browser)) {
         scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                server::run(vec![Listener { socket: listener.try_into().unwrap(), tls: None }], pages, limits, end)
-                    .await;
+                let listener = Listener { socket: listener.try_into().unwrap(), tls: None };
+                server::run(vec![listener], pages, Terms::new(limits, end)).await;
             });
             let _ = sink.close(Duration::from_secs(5));
         });
@@ -223,7 +223,17 @@ struct Pages {
 }
 
 impl Answer for Pages {
-    async fn answer(&self, head: Parts, peer: IpAddr) -> Response<Full<Bytes>> {
+    fn answer(&self, head: Parts, peer: IpAddr) -> Answered<'_> {
+        server::later(self.answer_seen(head, peer))
+    }
+
+    fn unreadable(&self, too_large: bool) {
+        self.crosslink.unreadable(too_large);
+    }
+}
+
+impl Pages {
+    async fn answer_seen(&self, head: Parts, peer: IpAddr) -> Response<Full<Bytes>> {
         let (target, cookies) = (head.uri.to_string(), field(&head.headers, "cookie"));
         let is_shop = field(&head.headers, "host").starts_with("www.");
         let response = match (is_shop, target.as_str()) {
@@ -241,10 +251,6 @@ impl Answer for Pages {
         });
         self.site.seen.lock().unwrap().push(seen);
         response
-    }
-
-    fn unreadable(&self, too_large: bool) {
-        self.crosslink.unreadable(too_large);
     }
 }
 

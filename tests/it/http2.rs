@@ -26,7 +26,7 @@ fn with_limits(limits: &str) -> Option<TlsService> {
 }
 
 /// What the operator's port says of a counter.
-fn metric(served: &TlsService, name: &str) -> u64 {
+pub fn metric(served: &TlsService, name: &str) -> u64 {
     let ask = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let text = Client::connect(served.service.admin()).send(ask).reply().unwrap().body;
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crosslink::config::{self, Config};
 use crosslink::http::handler::Handler;
 use crosslink::http::request_log::RequestLog;
-use crosslink::http::server::{self, Listener};
+use crosslink::http::server::{self, Listener, Terms};
 use crosslink::replay::UsedTokens;
 use crosslink::rules::Rules;
 use crosslink::sink::Sink;
@@ -82,7 +82,7 @@ impl App {
                 let handler = handler(config, lines);
                 let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 bound.send(socket.local_addr().unwrap()).unwrap();
-                server::run(vec![Listener { socket, tls: None }], handler, limits, token).await
+                server::run(vec![Listener { socket, tls: None }], handler, Terms::new(limits, token)).await
             })
         });
         Self { address: address.recv().unwrap(), stop, server: Some(server), sink, log }

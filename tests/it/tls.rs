@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::http2::metric;
 use crate::support::{CONFIG, Client, Service, crosslink, eventually, needs, socket};
 use crate::tls_client::{TLS, TlsService, ask, certificate, closes_in_peace, folder, issue, openssl, shown};
 
@@ -259,6 +260,7 @@ fn a_handshake_takes_a_place() {
     let served = with_limits(&format!("connections: 1, head_timeout: {LONG}"));
     let mut begun = socket(served.address);
     begun.write_all(b"\x16").unwrap();
+    eventually("its place", || (metric(&served, "crosslink_connections") == 1).then_some(()));
     let mut waiting = served.client(HOST, &[], socket(served.address));
     waiting.sock.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(waiting.conn.complete_io(&mut waiting.sock).is_err(), "nobody is served over the limit");

@@ -1,0 +1,190 @@
+//! How a line of the request log looks.
+
+use std::fmt::{self, Display};
+use std::io::Write;
+use std::time::SystemTime;
+
+use crate::settings::LogFormat;
+
+/// What a line says. Its texts come from closed sets, from the configuration, or hold nothing that JSON must escape.
+pub(super) struct Line<'a> {
+    pub time: SystemTime,
+    pub role: &'static str,
+    /// The name of the pair, the one text that may hold anything.
+    pub pair: Option<&'a str>,
+    pub outcome: &'static str,
+    pub status: u16,
+    pub method: &'static str,
+    pub host: Option<&'a str>,
+    pub path: &'a str,
+    pub identity: Option<&'static str>,
+    pub micros: u64,
+    pub id: Id<'a>,
+    pub traceparent: Option<&'a str>,
+}
+
+/// A request's id.
+#[derive(Clone, Copy)]
+pub(super) enum Id<'a> {
+    /// As a trusted proxy told it.
+    Told(&'a str),
+    /// A random start for each log, then a count.
+    Own(u32, u64),
+}
+
+impl Line<'_> {
+    /// Appends the line and its end.
+    pub(super) fn write(&self, format: LogFormat, out: &mut Vec<u8>) {
+        match format {
+            LogFormat::Json => self.write_json(out),
+            // Writing to memory does not fail.
+            LogFormat::Text => drop(write!(out, "{self}")),
+        }
+        out.push(b'\n');
+    }
+
+    /// By hand, since a line costs a library's serializer as much as the whole decision.
+    fn write_json(&self, out: &mut Vec<u8>) {
+        out.reserve(ROOM);
+        out.extend_from_slice(b"{\"time\":\"");
+        let _ = write!(out, "{}", humantime::format_rfc3339_micros(self.time));
+        text(out, b"\",\"role\":", Some(self.role));
+        out.extend_from_slice(b",\"pair\":");
+        // Writing to memory does not fail.
+        let _ = serde_json::to_writer(&mut *out, &self.pair);
+        text(out, b",\"outcome\":", Some(self.outcome));
+        number(out, b",\"status\":", self.status);
+        text(out, b",\"method\":", Some(self.method));
+        text(out, b",\"host\":", self.host);
+        text(out, b",\"path\":", Some(self.path));
+        text(out, b",\"identity\":", self.identity);
+        number(out, b",\"micros\":", self.micros);
+        out.extend_from_slice(b",\"id\":\"");
+        self.id.write(out);
+        out.push(b'"');
+        if let Some(parent) = self.traceparent {
+            text(out, b",\"traceparent\":", Some(parent));
+        }
+        out.push(b'}');
+    }
+}
+
+fn text(out: &mut Vec<u8>, key: &[u8], value: Option<&str>) {
+    out.extend_from_slice(key);
+    match value {
+        Some(value) => {
+            out.push(b'"');
+            out.extend_from_slice(value.as_bytes());
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn number(out: &mut Vec<u8>, key: &[u8], value: impl itoa::Integer) {
+    out.extend_from_slice(key);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+impl Id<'_> {
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Told(id) => out.extend_from_slice(id.as_bytes()),
+            Self::Own(start, count) => {
+                let digits = start.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+                out.extend(digits.map(|digit| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }));
+                number(out, b"-", count);
+            }
+        }
+    }
+}
+
+impl Display for Id<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Told(id) => f.write_str(id),
+            Self::Own(start, count) => write!(f, "{start:08x}-{count}"),
+        }
+    }
+}
+
+impl Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} {} {} {}{} {} pair={:?} identity={} {}us id={}",
+            humantime::format_rfc3339_micros(self.time),
+            self.status,
+            self.outcome,
+            self.method,
+            self.host.unwrap_or("-"),
+            self.path,
+            self.role,
+            self.pair.unwrap_or("-"),
+            self.identity.unwrap_or("-"),
+            self.micros,
+            self.id,
+        )?;
+        self.traceparent.map_or(Ok(()), |parent| write!(f, " traceparent={parent}"))
+    }
+}
+
+/// What most lines need.
+const ROOM: usize = 320;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    const LINE: Line<'_> = Line {
+        time: UNIX_EPOCH,
+        role: "origin",
+        pair: Some("a \"pair\"\\\n\u{e9}"),
+        outcome: "handed_off",
+        status: 302,
+        method: "GET",
+        host: Some("www.yoursite.com"),
+        path: "/go/x",
+        identity: Some("named"),
+        micros: 7,
+        id: Id::Own(0x0b1d_10b0, 12),
+        traceparent: None,
+    };
+
+    fn written(line: &Line<'_>, format: LogFormat) -> String {
+        let mut out = Vec::new();
+        line.write(format, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_json_whatever_the_pair_is_called() {
+        let line = Line { time: UNIX_EPOCH + Duration::from_micros(1_795_000_000_000_042), ..LINE };
+        assert_eq!(
+            written(&line, LogFormat::Json),
+            concat!(
+                r#"{"time":"2026-11-18T11:06:40.000042Z","role":"origin","pair":"a \"pair\"\\\né","outcome":"handed_off","#,
+                r#""status":302,"method":"GET","host":"www.yoursite.com","path":"/go/x","identity":"named","micros":7,"#,
+                r#""id":"0b1d10b0-12"}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_null_and_what_was_not_told_is_missing() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let line =
+            Line { pair: None, host: None, identity: None, id: Id::Told("a-1"), traceparent: Some(parent), ..LINE };
+        let json: serde_json::Value = serde_json::from_str(&written(&line, LogFormat::Json)).unwrap();
+        assert_eq!([&json["pair"], &json["host"], &json["identity"]], [&serde_json::Value::Null; 3]);
+        assert_eq!([&json["id"], &json["traceparent"]], ["a-1", parent]);
+        let text = written(&line, LogFormat::Text);
+        assert!(
+            text.ends_with(&format!("-/go/x origin pair=\"-\" identity=- 7us id=a-1 traceparent={parent}\n")),
+            "{text}"
+        );
+    }
+}
