@@ -12,7 +12,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use crate::logs::search;
+use crate::secrets::search;
 use crate::support::{App, Program, Reply, eventually, find, log_file, needs, repository};
 
 pub const SHOP: &str = "www.yoursite.com";
