@@ -51,13 +51,23 @@ pub(super) fn addresses(listen: &Spanned<OneOrMany>, faults: &mut Faults) -> Vec
 fn address(text: &Text, faults: &mut Faults) -> Option<SocketAddr> {
     let address = text.value.parse();
     if address.is_err() {
-        faults.add(
-            text,
-            format!("`{}` is no address to listen on", text.value),
-            "write an IP address and a port: `127.0.0.1:8080`, `0.0.0.0:80` or `[::]:8080`",
-        );
+        faults.add(text, format!("`{}` is no address to listen on", text.value), address_hint(&text.value));
     }
     address.ok()
+}
+
+/// What was probably meant by a text that is no address.
+fn address_hint(text: &str) -> String {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    match port.parse::<u16>() {
+        Ok(port) if host.eq_ignore_ascii_case("localhost") => {
+            format!("a name may stand for several addresses: write `127.0.0.1:{port}` or `[::1]:{port}`")
+        }
+        Ok(port) if host.is_empty() || host == "*" => {
+            format!("write `127.0.0.1:{port}` for this machine alone, or `0.0.0.0:{port}` for all")
+        }
+        _ => "write an IP address and a port: `127.0.0.1:8080`, `0.0.0.0:80` or `[::]:8080`".to_owned(),
+    }
 }
 
 /// The operator's address, or `off`.
@@ -65,6 +75,10 @@ pub(super) fn admin(admin: Option<&Text>, faults: &mut Faults) -> Option<SocketA
     match admin {
         None => Some(DEFAULT_ADMIN),
         Some(off) if off.value == "off" => None,
+        Some(no) if ["no", "false", "none"].contains(&no.value.to_ascii_lowercase().as_str()) => {
+            faults.add(no, format!("`{}` is no address to listen on", no.value), "write `admin: off` for no such port");
+            None
+        }
         Some(text) => {
             let address = address(text, faults)?;
             if !address.ip().is_loopback() {
