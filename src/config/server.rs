@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde_yaml::Spanned;
 
 use super::fault::{Faults, Place};
@@ -106,9 +106,8 @@ pub(super) fn check_admin_apart(raw: &RawConfig, listen: &Listen, faults: &mut F
 pub(super) fn networks(list: Option<&Spanned<OneOrMany>>, faults: &mut Faults) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for text in list.map(texts).unwrap_or_default() {
-        // A peer's address is compared in its shortest form, whatever socket it comes through.
         let one = text.value.parse().map(|address: IpAddr| address.to_canonical().into());
-        match one.or_else(|_| text.value.parse::<IpNet>()) {
+        match one.or_else(|_| text.value.parse().map(canonical)) {
             Ok(network) => networks.push(network),
             Err(_) => faults.add(
                 &text,
@@ -118,6 +117,16 @@ pub(super) fn networks(list: Option<&Spanned<OneOrMany>>, faults: &mut Faults) -
         }
     }
     networks
+}
+
+/// A network of IPv4 as such, also where it is written as one of IPv6: a peer's address is compared in its shortest form,
+/// whatever socket it comes through.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let address = mapped.addr().to_ipv4_mapped();
+    let prefix = mapped.prefix_len().checked_sub(MAPPED_PREFIX);
+    let v4 = address.zip(prefix).and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok());
+    v4.map_or(network, IpNet::V4)
 }
 
 pub(super) fn route(route: Option<&Text>, faults: &mut Faults) -> String {
@@ -227,6 +236,8 @@ fn in_range<T: FromStr + PartialOrd + Display>(
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
 const DEFAULT_ROUTE: &str = "/go";
+/// The addresses of IPv4 are those of IPv6 under `::ffff:0:0/96` (RFC 4291, 2.5.5.2).
+const MAPPED_PREFIX: u8 = 96;
 /// A time limit of nothing would close every connection.
 const A_MOMENT: Duration = Duration::from_millis(1);
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
