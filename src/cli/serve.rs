@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,7 +21,7 @@ use crate::http::request_log::RequestLog;
 use crate::http::server;
 use crate::http::tls::LiveTls;
 use crate::metrics::Metrics;
-use crate::reload::Reloader;
+use crate::reload::{Reloader, Warned};
 use crate::replay::UsedTokens;
 use crate::rules::Rules;
 use crate::settings::{Fixed, Limits, LogFormat};
@@ -47,13 +47,12 @@ fn parse_admin(text: &str) -> Result<AdminAddress, AddrParseError> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { path, mut config, seen, .. } = arguments.config.load()?;
+    let Loaded { path, text, mut config, seen } = arguments.config.load()?;
     let [events, requests] = [spawn_sink(io::stderr())?, spawn_sink(io::stdout())?];
     log_events(config.fixed.log.format, &events);
     tracing::info!(file = %path.display(), pairs = config.linker.pairs().len(), "configuration read");
-    for warning in &config.warnings {
-        tracing::warn!(line = warning.at.line, column = warning.at.column, "{}", warning.problem);
-    }
+    let mut warned = Warned::default();
+    warned.log(&text, &config.warnings);
     let in_file = config.fixed.clone();
     if !arguments.listen.is_empty() {
         config.fixed.listen.plain.clone_from(&arguments.listen);
@@ -62,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         config.fixed.listen.admin = admin;
     }
     let runtime = runtime()?;
-    let read = Read { path, config, in_file, seen };
+    let read = Read { path, config, in_file, seen, warned };
     let served = runtime.block_on(serve(read, &requests));
     // All requests are answered; what is left is at most a configuration on a disk that does not answer.
     runtime.shutdown_background();
@@ -87,10 +86,11 @@ struct Read {
     /// What the file says about what can't change, the arguments left aside.
     in_file: Fixed,
     seen: Seen,
+    warned: Warned,
 }
 
 /// Serves until a signal.
-async fn serve(Read { path, config, in_file, seen }: Read, requests: &Sink) -> Result<usize, Failure> {
+async fn serve(Read { path, config, in_file, seen, warned }: Read, requests: &Sink) -> Result<usize, Failure> {
     // First of all: a signal that nobody waits for ends the program.
     let hang_up = signal(SignalKind::hangup()).map_err(|error| no_signals(&error))?;
     let draining = stop_on_signals()?;
@@ -114,7 +114,7 @@ async fn serve(Read { path, config, in_file, seen }: Read, requests: &Sink) -> R
         let admin = Admin::new(Arc::clone(&rules), Arc::clone(&metrics), requests.clone(), draining.clone(), audience);
         operators.spawn(server::run(vec![socket], admin, ADMIN_LIMITS, over.clone()));
     }
-    let reloader = Reloader { path, fixed: in_file, rules, tls, metrics };
+    let reloader = Reloader { path, fixed: in_file, rules, tls, metrics, warned: Mutex::new(warned) };
     operators.spawn(reloader.run(hang_up, seen, over.clone()));
     tell_systemd(NotifyState::Ready);
 
