@@ -36,6 +36,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// The most that are served at a time.
     pub connections_limit: Gauge,
+    /// TLS handshakes that began and failed, or took too long.
+    pub tls_handshake_failures: Counter,
     log_dropped: Counter,
     reload_successful: Gauge,
     reload_timestamp: Gauge<f64, AtomicU64>,
@@ -69,6 +71,9 @@ impl Metrics {
         let connections_limit = Gauge::default();
         let help = "Connections that are served at a time; newcomers wait";
         registry.register("connections_limit", help, connections_limit.clone());
+        let tls_handshake_failures = Counter::default();
+        let help = "TLS handshakes that began and failed, or took too long";
+        registry.register("tls_handshake_failures", help, tls_handshake_failures.clone());
         let log_dropped = Counter::default();
         let help = "Lines of the request log that were lost, because nothing took them";
         registry.register("log_dropped_lines", help, log_dropped.clone());
@@ -90,6 +95,7 @@ impl Metrics {
             landings,
             connections,
             connections_limit,
+            tls_handshake_failures,
             log_dropped,
             reload_successful,
             reload_timestamp,
