@@ -102,7 +102,9 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
         return;
     }
     let folder = folder();
-    issue(folder.path(), "other", "DNS:other.example,DNS:*.wild.example");
+    issue(folder.path(), "other", "DNS:other.example,DNS:*.wild.example,DNS:*.site.example");
+    let names = "DNS:www.yoursite.com,DNS:ok.example,DNS:*.wild.example,DNS:own.site.example,DNS:*.own.site.example";
+    issue(folder.path(), "site", names);
     let other = "tls: [{ listen: 127.0.0.1:0, certificate: other.pem, key: other.key }";
     let site = "{ listen: 127.0.0.1:0, certificate: site.pem, key: site.key }]";
     let served = TlsService::in_folder(folder, &format!("{other}, {site}\n{CONFIG}"));
@@ -110,12 +112,20 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
         ("other.example", "other"),
         ("www.yoursite.com", "site"),
         ("OK.example", "site"),
-        // The first that fits.
+        // The first that fits, and a `*.` stands for one label.
         ("a.wild.example", "other"),
+        ("b.site.example", "other"),
+        ("own.site.example", "other"),
+        ("a.own.site.example", "site"),
     ] {
         assert_eq!(shown(&served.connect(host, &[])), certificate(served.service.folder(), name), "{host}");
     }
-    for unknown in [&["-noservername"][..], &["-servername", "evil.example"]] {
+    for unknown in [
+        &["-noservername"][..],
+        &["-servername", "evil.example"],
+        &["-servername", "wild.example"],
+        &["-servername", "a.b.wild.example"],
+    ] {
         let output = Command::new("openssl")
             .args(["s_client", "-connect", &served.address.to_string()])
             .args(unknown)
