@@ -16,10 +16,10 @@ use tokio_rustls::rustls::{Error, ServerConfig, version};
 use webpki::EndEntityCert;
 
 use super::fault::Faults;
+use super::plain_file::read_plain_file;
 use super::raw::RawTls;
 use super::server::addresses;
 use super::text::Text;
-use super::trust::read_plain_file;
 
 /// Each TLS address with all that is shown there. `plain` are the addresses for plain HTTP.
 pub(super) fn listeners(
