@@ -127,9 +127,7 @@ impl<'a> Reach<'a> {
 
     /// Whatever admits all that this entry does: itself, the `*.` above it, and each of them with a path above its own.
     fn wider(entry: &'a Entry) -> impl Iterator<Item = Self> {
-        // A `*.` reaches only names of the same owner.
-        let shortest = entry.domain().registrable().map_or(0, str::len);
-        let above = entry.domain().parents().take_while(move |name| name.len() >= shortest).map(|name| (name, true));
+        let above = entry.names_above().map(|name| (name, true));
         let hosts = std::iter::once((entry.domain().as_str(), entry.is_wildcard())).chain(above);
         let paths = std::iter::successors(Some(entry.path()), |path| path.rsplit_once('/').map(|(above, _)| above));
         hosts
