@@ -1,8 +1,9 @@
 //! A new configuration without a restart: all of it, or the old one stays.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
@@ -10,14 +11,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, LoadError, Seen};
+use crate::config::{self, Config, ConfigFault, LoadError, Seen};
 use crate::http::tls::LiveTls;
 use crate::metrics::Metrics;
 use crate::rules::{LiveRules, Rules};
 use crate::settings::Fixed;
 
 /// What is in force, and how to replace it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Reloader {
     /// The file.
     pub path: PathBuf,
@@ -29,6 +30,8 @@ pub struct Reloader {
     pub tls: Vec<LiveTls>,
     /// Where it is noted how it went.
     pub metrics: Arc<Metrics>,
+    /// What was warned of.
+    pub warned: Mutex<Warned>,
 }
 
 impl Reloader {
@@ -80,8 +83,8 @@ impl Reloader {
             config::load(&self.path)
         };
         let is_in_force = match loaded {
-            Ok((_, config)) => {
-                self.replace(config);
+            Ok((text, config)) => {
+                self.replace(&text, config);
                 true
             }
             Err(LoadError::Unreadable(error)) => {
@@ -103,7 +106,7 @@ impl Reloader {
         tracing::error!(file = %self.path.display(), %error, "the configuration can't be read; the old one stays");
     }
 
-    fn replace(&self, config: Config) {
+    fn replace(&self, text: &str, config: Config) {
         let Config { fixed, certificates, trusted_proxies, linker, warnings } = config;
         let pairs = linker.pairs().len();
         self.rules.store(Arc::new(Rules::new(linker, trusted_proxies, self.path.clone())));
@@ -114,14 +117,57 @@ impl Reloader {
             }
         }
         tracing::info!(pairs, "configuration read again, and in force");
-        for warning in warnings {
-            tracing::warn!(line = warning.at.line, column = warning.at.column, "{}", warning.problem);
-        }
+        self.warned.lock().unwrap_or_else(PoisonError::into_inner).log(text, &warnings);
         let waiting = self.fixed.differences(&fixed);
         if !waiting.is_empty() {
             tracing::warn!(keys = waiting.join(", "), "what these keys say now takes a restart");
         }
     }
+}
+
+/// What the log has said about the configuration in force, so that a reload does not say it again.
+#[derive(Debug, Default)]
+pub struct Warned(HashMap<Told, usize>);
+
+/// What a warning is known by, wherever it moves: its words, its line, and the lines that this one belongs under.
+type Told = (String, String);
+
+impl Warned {
+    /// Logs the warnings of a configuration that takes the place of the last one, without those that were there before.
+    /// Of those that are alike to the last word none can be told to be new: if there are more now, all are logged.
+    pub fn log(&mut self, text: &str, warnings: &[ConfigFault]) {
+        let told = told(text, warnings);
+        let mut now = HashMap::new();
+        for told in &told {
+            *now.entry(told.clone()).or_default() += 1;
+        }
+        for (ConfigFault { at, problem, hint }, told) in warnings.iter().zip(&told) {
+            if now.get(told) > self.0.get(told) {
+                tracing::warn!(line = at.line, column = at.column, hint, "{problem}");
+            }
+        }
+        self.0 = now;
+    }
+}
+
+/// What each of some warnings is known by; they come in the order of the file.
+fn told(text: &str, warnings: &[ConfigFault]) -> Vec<Told> {
+    let mut told = Vec::new();
+    // The line at hand, and above it the lines that it is indented under.
+    let mut lines: Vec<(usize, &str)> = Vec::new();
+    let mut left = warnings.iter().peekable();
+    let is_said = |line: &str| !line.trim().is_empty() && !line.trim().starts_with('#');
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| is_said(line)) {
+        let indent = line.len() - line.trim_start().len();
+        while lines.pop_if(|(above, _)| *above >= indent).is_some() {}
+        lines.push((indent, line.trim()));
+        while let Some(warning) = left.next_if(|warning| warning.at.line <= number + 1) {
+            let lines: Vec<&str> = lines.iter().map(|(_, line)| *line).collect();
+            told.push((warning.problem.clone(), lines.join("\n")));
+        }
+    }
+    told.extend(left.map(|warning| (warning.problem.clone(), String::new())));
+    told
 }
 
 /// Tells when files say something else than when they were loaded, and have said it for two looks: then whoever writes

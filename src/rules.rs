@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn a_proxy_is_known_by_its_address_whatever_socket_it_comes_through() {
-        let text = "trusted_proxies: [10.0.0.0/8, 192.0.2.7, \"fd00::/8\"]\npairs: [{ origin: a.example, destination: b.example }]";
+        let text = "trusted_proxies: [10.0.0.0/8, 192.0.2.7, \"fd00::/8\", \"::ffff:172.16.0.0/108\"]\n\
+                    pairs: [{ origin: a.example, destination: b.example }]";
         let config = config::parse(text).unwrap();
         let rules = Rules::new(config.linker, config.trusted_proxies, PathBuf::new());
         for (peer, expected) in [
@@ -69,6 +70,9 @@ mod tests {
             ("192.0.2.8", false),
             ("::ffff:10.1.2.3", true),
             ("::ffff:192.0.2.8", false),
+            ("172.31.255.255", true),
+            ("172.32.0.0", false),
+            ("::ffff:172.16.0.1", true),
             ("fd00::1", true),
             ("fe80::1", false),
             ("::1", false),

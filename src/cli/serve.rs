@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::http::request_log::RequestLog;
 use crate::http::server::{self, Listener, Terms};
 use crate::http::tls::LiveTls;
 use crate::metrics::Metrics;
-use crate::reload::Reloader;
+use crate::reload::{Reloader, Warned};
 use crate::replay::UsedTokens;
 use crate::rules::Rules;
 use crate::settings::{Fixed, Limits, LogFormat};
@@ -50,13 +50,12 @@ fn parse_admin(text: &str) -> Result<AdminAddress, AddrParseError> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { path, mut config, seen, .. } = arguments.config.load()?;
+    let Loaded { path, text, mut config, seen } = arguments.config.load()?;
     let [events, requests] = [spawn_sink(io::stderr())?, spawn_sink(io::stdout())?];
     log_events(config.fixed.log.format, &events);
     tracing::info!(file = %path.display(), pairs = config.linker.pairs().len(), "configuration read");
-    for warning in &config.warnings {
-        tracing::warn!(line = warning.at.line, column = warning.at.column, "{}", warning.problem);
-    }
+    let mut warned = Warned::default();
+    warned.log(&text, &config.warnings);
     let in_file = config.fixed.clone();
     if !arguments.listen.is_empty() {
         config.fixed.listen.plain.clone_from(&arguments.listen);
@@ -67,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = runtime()?;
     let event_loops = thread::available_parallelism().map_or(1, usize::from);
     let event_loops: Vec<_> = (0..event_loops).map(|_| super::runtime().map(Arc::new)).collect::<Result<_, _>>()?;
-    let read = Read { path, config, in_file, seen };
+    let read = Read { path, config, in_file, seen, warned };
     let served = runtime.block_on(serve(read, &requests, &event_loops));
     // All requests are answered; what is left is at most a configuration on a disk that does not answer.
     runtime.shutdown_background();
@@ -92,11 +91,12 @@ struct Read {
     /// What the file says about what can't change, the arguments left aside.
     in_file: Fixed,
     seen: Seen,
+    warned: Warned,
 }
 
 /// Serves until a signal: the visitors on one event loop for each core, everything else on the one that this runs on.
 async fn serve(
-    Read { path, config, in_file, seen }: Read,
+    Read { path, config, in_file, seen, warned }: Read,
     requests: &Sink,
     event_loops: &[Arc<Runtime>],
 ) -> Result<usize, Failure> {
@@ -123,7 +123,7 @@ async fn serve(
         let admin = Admin::new(Arc::clone(&rules), Arc::clone(&metrics), requests.clone(), draining.clone(), audience);
         operators.spawn(server::run(vec![socket], admin, Terms::new(ADMIN_LIMITS, over.clone())));
     }
-    let reloader = Reloader { path, fixed: in_file, rules, tls, metrics };
+    let reloader = Reloader { path, fixed: in_file, rules, tls, metrics, warned: Mutex::new(warned) };
     operators.spawn(reloader.run(hang_up, seen, over.clone()));
     tell_systemd(NotifyState::Ready);
 

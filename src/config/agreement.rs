@@ -35,7 +35,7 @@ pub(super) fn check(pairs: &[DomainPair], places: &[Vec<Place>], faults: &mut Fa
 fn others<'a>(entry: &'a Entry, first: &'a First<'a>) -> impl Iterator<Item = (&'a DomainPair, Scheme)> {
     let port = entry.explicit_port();
     let own = (entry.domain().as_str(), entry.is_wildcard(), port);
-    let above = entry.domain().parents().map(move |name| (name, true, port));
+    let above = entry.names_above().map(move |name| (name, true, port));
     std::iter::once(own).chain(above).filter_map(|asked| first.get(&asked).copied())
 }
 
@@ -67,4 +67,32 @@ fn disagreement(pair: &DomainPair, entry: &Entry, other: (&DomainPair, Scheme)) 
             "keep the https one, or give one of them its port",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+
+    #[test]
+    fn a_host_below_a_wildcard_may_land_otherwise_only_where_that_does_not_reach() {
+        for (host, agrees) in [
+            ("pay.shop.example", false),
+            ("'*.pay.shop.example'", false),
+            ("shop.example", true),
+            ("bucket.s3.amazonaws.com", true),
+            ("'*.bucket.s3.amazonaws.com'", true),
+            ("ec2.amazonaws.com", false),
+        ] {
+            let text = format!(
+                "
+pairs:
+  - {{ origin: www.yoursite.com, destination: ['*.shop.example', '*.amazonaws.com'], landing: {{}} }}
+  - {{ origin: www.yoursite.com, destination: {host} }}
+"
+            );
+            let faults = parse(&text).err().unwrap_or_default();
+            let is_said = |problem: &str| problem.ends_with("disagree about the landing of this host");
+            assert!(faults.is_empty() == agrees && faults.iter().all(|fault| is_said(&fault.problem)), "{faults:?}");
+        }
+    }
 }

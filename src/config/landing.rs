@@ -7,9 +7,9 @@ use serde_yaml::Spanned;
 use super::cookie_name;
 use super::fault::{Faults, Place};
 use super::raw::RawLanding;
-use super::server::{duration, word};
 use super::text::Text;
 use super::trust::seal;
+use super::value::{duration, word};
 use crate::link::{CookieDomain, Domain, Entry, Existing, Keys, Landing, MAX_AGE, Parameter, SameSite, Scheme, Seal};
 
 /// What a landing needs to know of its pair.

@@ -10,6 +10,7 @@ mod forms;
 mod landing;
 mod links;
 mod pairs;
+mod plain_file;
 mod raw;
 mod schema;
 mod seen;
@@ -18,6 +19,7 @@ mod shape;
 mod text;
 mod tls;
 mod trust;
+mod value;
 mod warnings;
 
 use std::fs::File;
@@ -123,7 +125,7 @@ fn check(raw: &RawConfig) -> Result<Config, Vec<ConfigFault>> {
         limits: server::limits(raw.limits.as_ref().unwrap_or(&raw::RawLimits::default()), &mut faults),
         log: server::log(raw.log.as_ref().unwrap_or(&raw::RawLog::default()), &mut faults),
         replay: trust::replay(raw, &mut faults),
-        watch: trust::truth(raw.watch.as_ref(), &mut faults),
+        watch: value::truth(raw.watch.as_ref(), &mut faults),
     };
     let trusted_proxies = server::networks(raw.trusted_proxies.as_ref(), &mut faults);
     let route = server::route(raw.route.as_ref(), &mut faults);

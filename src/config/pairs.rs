@@ -8,7 +8,8 @@ use super::fault::{Faults, Place};
 use super::landing::{Of, landing};
 use super::raw::{RawDefaults, RawIdentity, RawLanding, RawPair};
 use super::text::{Text, texts};
-use super::trust::{consent, seal, truth};
+use super::trust::{consent, seal};
+use super::value::truth;
 use super::{agreement, cookie_name, links};
 use crate::link::{BadEntry, BadParameter, DomainPair, Entry, Keys, Landing, Origin, Parameter, Scheme, Seal};
 

@@ -1,18 +1,16 @@
 //! The keys about the server itself: `version`, `listen`, `admin`, `trusted_proxies`, `route`, `limits` and `log`.
 
-use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde_yaml::Spanned;
 
 use super::fault::{Faults, Place};
 use super::raw::{RawConfig, RawLimits, RawLog};
 use super::text::{OneOrMany, Text, texts};
+use super::value::{A_DAY, bytes, duration, number, word};
 use crate::settings::{Limits, Listen, Log, LogFormat, LoggedRequests};
 
 pub(super) fn check_version(version: Option<&Text>, faults: &mut Faults) {
@@ -51,13 +49,23 @@ pub(super) fn addresses(listen: &Spanned<OneOrMany>, faults: &mut Faults) -> Vec
 fn address(text: &Text, faults: &mut Faults) -> Option<SocketAddr> {
     let address = text.value.parse();
     if address.is_err() {
-        faults.add(
-            text,
-            format!("`{}` is no address to listen on", text.value),
-            "write an IP address and a port: `127.0.0.1:8080`, `0.0.0.0:80` or `[::]:8080`",
-        );
+        faults.add(text, format!("`{}` is no address to listen on", text.value), address_hint(&text.value));
     }
     address.ok()
+}
+
+/// What was probably meant by a text that is no address.
+fn address_hint(text: &str) -> String {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    match port.parse::<u16>() {
+        Ok(port) if host.eq_ignore_ascii_case("localhost") => {
+            format!("a name may stand for several addresses: write `127.0.0.1:{port}` or `[::1]:{port}`")
+        }
+        Ok(port) if host.is_empty() || host == "*" => {
+            format!("write `127.0.0.1:{port}` for this machine alone, or `0.0.0.0:{port}` for all")
+        }
+        _ => "write an IP address and a port: `127.0.0.1:8080`, `0.0.0.0:80` or `[::]:8080`".to_owned(),
+    }
 }
 
 /// The operator's address, or `off`.
@@ -65,6 +73,10 @@ pub(super) fn admin(admin: Option<&Text>, faults: &mut Faults) -> Option<SocketA
     match admin {
         None => Some(DEFAULT_ADMIN),
         Some(off) if off.value == "off" => None,
+        Some(no) if ["no", "false", "none"].contains(&no.value.to_ascii_lowercase().as_str()) => {
+            faults.add(no, format!("`{}` is no address to listen on", no.value), "write `admin: off` for no such port");
+            None
+        }
         Some(text) => {
             let address = address(text, faults)?;
             if !address.ip().is_loopback() {
@@ -92,9 +104,8 @@ pub(super) fn check_admin_apart(raw: &RawConfig, listen: &Listen, faults: &mut F
 pub(super) fn networks(list: Option<&Spanned<OneOrMany>>, faults: &mut Faults) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for text in list.map(texts).unwrap_or_default() {
-        // A peer's address is compared in its shortest form, whatever socket it comes through.
         let one = text.value.parse().map(|address: IpAddr| address.to_canonical().into());
-        match one.or_else(|_| text.value.parse::<IpNet>()) {
+        match one.or_else(|_| text.value.parse().map(canonical)) {
             Ok(network) => networks.push(network),
             Err(_) => faults.add(
                 &text,
@@ -104,6 +115,16 @@ pub(super) fn networks(list: Option<&Spanned<OneOrMany>>, faults: &mut Faults) -
         }
     }
     networks
+}
+
+/// A network of IPv4 as such, also where it is written as one of IPv6: a peer's address is compared in its shortest form,
+/// whatever socket it comes through.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let address = mapped.addr().to_ipv4_mapped();
+    let prefix = mapped.prefix_len().checked_sub(MAPPED_PREFIX);
+    let v4 = address.zip(prefix).and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok());
+    v4.map_or(network, IpNet::V4)
 }
 
 pub(super) fn route(route: Option<&Text>, faults: &mut Faults) -> String {
@@ -139,80 +160,10 @@ pub(super) fn log(raw: &RawLog, faults: &mut Faults) -> Log {
     }
 }
 
-/// One of some words.
-pub(super) fn word<T: Copy>(text: Option<&Text>, default: T, words: &[(&str, T)], faults: &mut Faults) -> T {
-    let Some(text) = text else { return default };
-    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
-        return *value;
-    }
-    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    faults.add(text, format!("`{}` is not known here", text.value), format!("write one of: {}", known.join(", ")));
-    default
-}
-
-/// A time such as `10s`, `5m` or `400d`.
-pub(super) fn duration(
-    text: Option<&Text>,
-    default: Duration,
-    range: RangeInclusive<Duration>,
-    faults: &mut Faults,
-) -> Duration {
-    let Some(text) = text else { return default };
-    match humantime::parse_duration(&text.value) {
-        Ok(duration) if range.contains(&duration) => return duration,
-        Ok(_) => {
-            let [least, most] = [range.start(), range.end()].map(|end| in_words(*end));
-            faults.add(text, format!("`{}` is out of range", text.value), format!("write {least} to {most}"));
-        }
-        Err(_) => faults.add(
-            text,
-            format!("`{}` is no time", text.value),
-            "write a number with its unit: `500ms`, `10s`, `5m`, `2h` or `400d`",
-        ),
-    }
-    default
-}
-
-/// `400d`, as it can be written, instead of a year, a month and some days.
-fn in_words(duration: Duration) -> String {
-    match duration.as_secs() {
-        days if days > 0 && days % A_DAY.as_secs() == 0 => format!("{}d", days / A_DAY.as_secs()),
-        _ => humantime::format_duration(duration).to_string(),
-    }
-}
-
-/// A whole number.
-pub(super) fn number(text: Option<&Text>, default: usize, range: RangeInclusive<usize>, faults: &mut Faults) -> usize {
-    in_range(text, default, range, "a whole number", faults)
-}
-
-fn bytes(text: Option<&Text>, default: ByteSize, range: RangeInclusive<ByteSize>, faults: &mut Faults) -> usize {
-    let size = in_range(text, default, range, "a size, such as 32KiB", faults);
-    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
-}
-
-fn in_range<T: FromStr + PartialOrd + Display>(
-    text: Option<&Text>,
-    default: T,
-    range: RangeInclusive<T>,
-    what: &str,
-    faults: &mut Faults,
-) -> T {
-    let Some(text) = text else { return default };
-    match text.value.parse::<T>() {
-        Ok(value) if range.contains(&value) => return value,
-        _ => faults.add(
-            text,
-            format!("`{}` does not fit here", text.value),
-            format!("write {what}, {} to {}", range.start(), range.end()),
-        ),
-    }
-    default
-}
-
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
 const DEFAULT_ROUTE: &str = "/go";
+/// The addresses of IPv4 are those of IPv6 under `::ffff:0:0/96` (RFC 4291, 2.5.5.2).
+const MAPPED_PREFIX: u8 = 96;
 /// A time limit of nothing would close every connection.
 const A_MOMENT: Duration = Duration::from_millis(1);
-const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);

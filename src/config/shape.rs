@@ -79,7 +79,19 @@ fn missing(field: &str, text: &str, at: Place) -> (String, String) {
             format!("the key `{field}` is missing here; the one in line {} does not belong to this", number + 1),
             format!("indent `{field}` exactly as the other keys of its item, without a `-` of its own"),
         ),
-        None => (format!("the key `{field}` is missing here"), format!("add `{field}:`; {SMALLEST}")),
+        None => (format!("the key `{field}` is missing here"), format!("add `{field}:`; {}", whole(field))),
+    }
+}
+
+/// What the item looks like that a key is missing in. No two items need a key of the same name.
+fn whole(field: &str) -> &'static str {
+    match field {
+        "listen" | "certificate" | "key" => {
+            "an item of `tls` has `listen: 0.0.0.0:443`, `certificate: FILE` and `key: FILE`"
+        }
+        "id" => "an item of `keys` has an `id`, such as `2026-11`, and either `file: PATH` or `env: NAME`",
+        "name" | "contains" => "a cookie for consent is `{ name: COOKIE, contains: TEXT }`",
+        _ => SMALLEST,
     }
 }
 

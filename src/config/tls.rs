@@ -1,24 +1,25 @@
 //! The key `tls`: certificates, and the addresses where they are shown.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_yaml::Spanned;
-use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{Error, ServerConfig, version};
+use webpki::EndEntityCert;
 
 use super::fault::Faults;
+use super::plain_file::read_plain_file;
 use super::raw::RawTls;
 use super::server::addresses;
 use super::text::Text;
-use super::trust::read_plain_file;
 
 /// Each TLS address with all that is shown there. `plain` are the addresses for plain HTTP.
 pub(super) fn listeners(
@@ -51,7 +52,7 @@ pub(super) fn listeners(
         let versions = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])
             .ok()?;
-        let mut config = versions.with_no_client_auth().with_cert_resolver(Arc::new(ByName(shown)));
+        let mut config = versions.with_no_client_auth().with_cert_resolver(Arc::new(ByName::new(shown)));
         config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).to_vec();
         Some((address, Arc::new(config)))
     };
@@ -122,24 +123,42 @@ fn read(file: &Text, faults: &mut Faults) -> Option<(Vec<u8>, u32)> {
 }
 
 /// The certificate that fits the name which a visitor asks for, else the first.
-struct ByName(Vec<Arc<CertifiedKey>>);
+struct ByName {
+    shown: Vec<Arc<CertifiedKey>>,
+    /// For each name in a certificate, which may begin with `*.`, the first that has it.
+    numbers: HashMap<String, usize>,
+}
+
+impl ByName {
+    fn new(shown: Vec<Arc<CertifiedKey>>) -> Self {
+        let mut numbers = HashMap::new();
+        for (number, certified) in shown.iter().enumerate() {
+            let certificate = certified.cert.first().and_then(|first| EndEntityCert::try_from(first).ok());
+            for name in certificate.iter().flat_map(|certificate| certificate.valid_dns_names()) {
+                numbers.entry(name.to_ascii_lowercase()).or_insert(number);
+            }
+        }
+        Self { shown, numbers }
+    }
+
+    /// A `*.` in a certificate stands for one label (RFC 6125, 6.4.3).
+    fn fitting(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let (_, above) = name.split_once('.').unwrap_or_default();
+        let number = self.numbers.get(&name).into_iter().chain(self.numbers.get(&format!("*.{above}"))).min()?;
+        self.shown.get(*number)
+    }
+}
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
-        let fits = |certified: &&Arc<CertifiedKey>| {
-            let certificate = certified.cert.first().and_then(|first| ParsedCertificate::try_from(first).ok());
-            certificate
-                .zip(name.as_ref())
-                .is_some_and(|(certificate, name)| verify_server_name(&certificate, name).is_ok())
-        };
-        self.0.iter().find(fits).or_else(|| self.0.first()).cloned()
+        hello.server_name().and_then(|name| self.fitting(name)).or_else(|| self.shown.first()).cloned()
     }
 }
 
 impl fmt::Debug for ByName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} certificates", self.0.len())
+        write!(f, "{} certificates", self.shown.len())
     }
 }
 

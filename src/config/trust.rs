@@ -1,7 +1,6 @@
 //! Who is believed and who may be carried: the keys `keys`, `replay`, `hand_off`, `bind_user_agent` and `consent`.
 
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::io;
 use std::path::Path;
 
 use redis::{ConnectionInfo, IntoConnectionInfo, parse_redis_url};
@@ -9,9 +8,10 @@ use serde_yaml::Spanned;
 
 use super::cookie_name;
 use super::fault::{Faults, Place};
+use super::plain_file::read_plain_file;
 use super::raw::{RawConfig, RawConsent, RawKey, RawSecret};
-use super::server::{number, word};
 use super::text::Text;
+use super::value::{number, word};
 use crate::link::{Consent, ConsentCookie, Gpc, Key, Keys, Seal};
 use crate::settings::{Replay, TokenStore, Unproven};
 
@@ -104,17 +104,6 @@ fn read_secret(path: &str) -> io::Result<(String, u32)> {
     Ok((text, mode))
 }
 
-/// The beginning of a file, and its mode. What is no plain file, such as a pipe, could keep the program waiting.
-pub(super) fn read_plain_file(path: &Path, longest: u64) -> io::Result<(Vec<u8>, u32)> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no plain file"));
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(longest).read_to_end(&mut bytes)?;
-    Ok((bytes, metadata.permissions().mode()))
-}
-
 /// Where used tokens are remembered.
 pub(super) fn replay(raw: &RawConfig, faults: &mut Faults) -> Replay {
     let unavailable = [("refuse", Unproven::Refuse), ("accept", Unproven::Accept)];
@@ -187,11 +176,6 @@ pub(super) fn seal(text: Option<&Text>, default: Seal, keys: &Keys, faults: &mut
         faults.add(text, "there is no key to seal with", "add one under `keys`; `crosslink keygen` makes it");
     }
     seal
-}
-
-/// `true` or `false`.
-pub(super) fn truth(text: Option<&Text>, faults: &mut Faults) -> bool {
-    word(text, false, &[("true", true), ("false", false)], faults)
 }
 
 /// What is asked of a visitor.

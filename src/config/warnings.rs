@@ -6,7 +6,7 @@ use serde_yaml::Spanned;
 
 use super::fault::{Faults, Place};
 use super::raw::{RawConfig, RawPair};
-use crate::link::{DomainPair, Entry, Origin, Scheme, Seal};
+use crate::link::{DomainPair, Entry, Existing, Origin, Scheme, Seal};
 
 /// Warns of what only shows once every pair is known.
 pub(super) fn warn(raw: &RawConfig, pairs: &[DomainPair], faults: &mut Faults) {
@@ -39,33 +39,90 @@ fn warn_of_shared_cookies(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults
     if !any(Seal::Plain) || !any(Seal::Sealed) {
         return;
     }
-    // By the cookie's name and each domain for which a cookie reaches a host of the pair.
-    let mut sealed: HashMap<(&str, &str), &DomainPair> = HashMap::new();
+    let mut sealed: HashMap<(&str, Hosts<'_>), &DomainPair> = HashMap::new();
     for pair in pairs.iter().filter(|pair| accepts(pair) == Some(Seal::Sealed)) {
-        let Some(landing) = &pair.landing else { continue };
-        for domain in pair.destinations.iter().map(Entry::domain) {
-            for reaching in std::iter::once(domain.as_str()).chain(domain.parents()) {
-                sealed.entry((&landing.cookie, reaching)).or_insert(pair);
+        for cookie in heeded(pair) {
+            for hosts in pair.destinations.iter().flat_map(Hosts::sharing) {
+                sealed.entry((cookie, hosts)).or_insert(pair);
             }
         }
     }
     for (raw, pair) in raw.iter().zip(pairs).filter(|(_, pair)| accepts(pair) == Some(Seal::Plain)) {
         let (Some(written), Some(landing)) = (&raw.value.landing, &pair.landing) else { continue };
-        let accept = written.value.as_ref().and_then(|landing| landing.accept.as_ref());
-        let mut domains = pair.destinations.iter().filter_map(|entry| landing.domain.attribute(entry));
-        let shared = domains.find_map(|domain| Some((domain, sealed.get(&(landing.cookie.as_str(), domain))?)));
-        if let Some((domain, other)) = shared {
-            faults.warn(
-                accept.map_or_else(|| Place::from(written), Place::from),
-                format!(
-                    "here a plain `{}` sets the cookie `{}` for all of {domain}, also for `{}`, which believes only sealed ones",
-                    pair.parameter.as_str(),
-                    landing.cookie,
-                    other.name
-                ),
+        let cookie = landing.cookie.as_str();
+        let shared = pair.destinations.iter().find_map(|entry| {
+            let domain = landing.domain.attribute(entry);
+            let other = Hosts::reached(entry, domain).find_map(|hosts| sealed.get(&(cookie, hosts)))?;
+            Some((entry, domain, other))
+        });
+        let Some((entry, domain, other)) = shared else { continue };
+        let (hosts, hint) = match domain {
+            Some(domain) => (
+                format!("for all of {domain}"),
                 "write `accept: sealed` here too, or keep the cookies apart with `domain: host` or another `cookie`",
-            );
-        }
+            ),
+            None => (
+                format!("on every port of {}", entry.domain()),
+                "write `accept: sealed` here too, or keep the cookies apart with another `cookie`",
+            ),
+        };
+        let accept = written.value.as_ref().and_then(|landing| landing.accept.as_ref());
+        faults.warn(
+            accept.map_or_else(|| Place::from(written), Place::from),
+            format!(
+                "here a plain `{}` sets the cookie `{cookie}` {hosts}, also for `{}`, which believes only sealed ones",
+                pair.parameter.as_str(),
+                other.name
+            ),
+            hint,
+        );
+    }
+}
+
+/// The cookies by which a pair's landing tells who the visitor is: those that it sets, and where what is there may stay,
+/// those that it looks for.
+fn heeded(pair: &DomainPair) -> impl Iterator<Item = &str> {
+    let landing = pair.landing.as_ref();
+    let own = landing.into_iter().flat_map(|landing| [Some(&landing.cookie), landing.anonymous_cookie.as_ref()]);
+    let keeps = landing.is_some_and(|landing| matches!(landing.existing, Some(Existing::Keep | Existing::KeepNamed)));
+    own.flatten().chain(pair.cookies.iter().filter(move |_| keeps)).map(String::as_str)
+}
+
+/// Hosts that can have a cookie. Ports are left aside, since cookies don't know them.
+#[derive(PartialEq, Eq, Hash)]
+enum Hosts<'a> {
+    /// One.
+    One(&'a str),
+    /// Some below a name.
+    Below(&'a str),
+    /// All below a name.
+    AllBelow(&'a str),
+    /// Some that a cookie for a domain reaches: the name itself or some below it.
+    Within(&'a str),
+}
+
+impl<'a> Hosts<'a> {
+    /// What an entry's hosts are found under by whoever sets a cookie for some of them.
+    fn sharing(entry: &'a Entry) -> impl Iterator<Item = Self> {
+        let own = entry.domain().as_str();
+        let all = if entry.is_wildcard() { Self::AllBelow(own) } else { Self::One(own) };
+        let below = entry.is_wildcard().then_some(own).into_iter().chain(entry.names_above()).map(Self::Below);
+        let within = std::iter::once(own).chain(entry.domain().parents()).map(Self::Within);
+        std::iter::once(all).chain(below).chain(within)
+    }
+
+    /// Under which of these to look for the hosts that a cookie reaches which is set on an entry's hosts, for a domain or
+    /// for the one host that was asked.
+    fn reached(entry: &'a Entry, domain: Option<&'a str>) -> impl Iterator<Item = Self> {
+        let own = domain.unwrap_or(entry.domain().as_str());
+        let is_any_below = domain.is_none() && entry.is_wildcard();
+        let first = match domain {
+            Some(domain) => Self::Within(domain),
+            None if is_any_below => Self::Below(own),
+            None => Self::One(own),
+        };
+        let above = entry.names_above().filter(move |name| name.len() < own.len());
+        std::iter::once(first).chain(is_any_below.then_some(own).into_iter().chain(above).map(Self::AllBelow))
     }
 }
 
@@ -127,9 +184,7 @@ impl<'a> Reach<'a> {
 
     /// Whatever admits all that this entry does: itself, the `*.` above it, and each of them with a path above its own.
     fn wider(entry: &'a Entry) -> impl Iterator<Item = Self> {
-        // A `*.` reaches only names of the same owner.
-        let shortest = entry.domain().registrable().map_or(0, str::len);
-        let above = entry.domain().parents().take_while(move |name| name.len() >= shortest).map(|name| (name, true));
+        let above = entry.names_above().map(|name| (name, true));
         let hosts = std::iter::once((entry.domain().as_str(), entry.is_wildcard())).chain(above);
         let paths = std::iter::successors(Some(entry.path()), |path| path.rsplit_once('/').map(|(above, _)| above));
         hosts

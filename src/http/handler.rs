@@ -98,6 +98,10 @@ impl Answer for Handler {
         self.log.write_unreadable(too_large);
     }
 
+    fn handshake_failed(&self) {
+        self.metrics.tls_handshake_failures.inc();
+    }
+
     fn opened(&self) {
         self.metrics.connections.inc();
     }

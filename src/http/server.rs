@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use super::http2;
 use super::stream::{Patience, WatchedStream};
-use super::tls::{self, LiveTls};
+use super::tls::{self, LiveTls, NoTls};
 use crate::settings::Limits;
 
 /// Answers the head of one request. Bodies are never read.
@@ -39,6 +39,9 @@ pub trait Answer: Send + Sync + 'static {
     /// Takes note of a head that nobody could read, or that was too large, and was refused by itself; or of a connection
     /// of HTTP/2 that was closed because of what came on it.
     fn unreadable(&self, _too_large: bool) {}
+
+    /// Takes note of a TLS handshake that began and failed, or took too long.
+    fn handshake_failed(&self) {}
 
     /// Takes note of a connection.
     fn opened(&self) {}
@@ -179,7 +182,7 @@ impl<A: Answer> Server<A> {
 
     async fn over_tls(self: Arc<Self>, stream: TcpStream, tls: LiveTls, peer: IpAddr) {
         match tls::accept(&tls, stream, self.limits.head_timeout, &self.stop).await {
-            Some(stream) if tls::speaks_http2(&stream) => {
+            Ok(stream) if tls::speaks_http2(&stream) => {
                 let answer = |request| {
                     let server = Arc::clone(&self);
                     async move { server.answer(request, peer).await }
@@ -188,8 +191,9 @@ impl<A: Answer> Server<A> {
                     self.handler.unreadable(false);
                 }
             }
-            Some(stream) => self.http1(stream, peer).await,
-            None => {}
+            Ok(stream) => self.http1(stream, peer).await,
+            Err(NoTls::Failed) => self.handler.handshake_failed(),
+            Err(NoTls::Silent) => {}
         }
     }
 

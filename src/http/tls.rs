@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
@@ -16,7 +16,15 @@ use super::stream::FIRST_CALL;
 /// The certificates in force, which may be others for the next connection.
 pub type LiveTls = Arc<ArcSwap<ServerConfig>>;
 
-/// Shakes hands; `None` if that fails or takes too long. Nobody is told: it is what scanners do all day.
+/// Why there is no TLS on a connection.
+pub(super) enum NoTls {
+    /// Nothing came on it, as from whoever only looks whether the port is open.
+    Silent,
+    /// The handshake failed, or took too long.
+    Failed,
+}
+
+/// Shakes hands. Nobody is told if that fails: it is what scanners do all day. It is only counted.
 ///
 /// When the server stops, a client that has begun goes on, since a request comes next; a silent one is not waited for.
 pub(super) async fn accept(
@@ -24,21 +32,24 @@ pub(super) async fn accept(
     stream: TcpStream,
     patience: Duration,
     stop: &CancellationToken,
-) -> Option<TlsStream<TcpStream>> {
+) -> Result<TlsStream<TcpStream>, NoTls> {
+    let deadline = Instant::now() + patience;
     let is_over = async {
         stop.cancelled().await;
         sleep(FIRST_CALL).await;
     };
-    let shake_hands = async {
-        let mut first = [0];
-        tokio::select! {
-            biased;
-            begun = stream.peek(&mut first) => begun.ok()?,
-            () = is_over => return None,
-        };
-        TlsAcceptor::from(tls.load_full()).accept(stream).await.ok()
+    let mut first = [0];
+    let has_begun = tokio::select! {
+        biased;
+        begun = stream.peek(&mut first) => begun.is_ok_and(|bytes| bytes > 0),
+        () = is_over => false,
+        () = sleep_until(deadline) => false,
     };
-    timeout(patience, shake_hands).await.ok()?
+    if !has_begun {
+        return Err(NoTls::Silent);
+    }
+    let shaken = timeout_at(deadline, TlsAcceptor::from(tls.load_full()).accept(stream)).await;
+    shaken.ok().and_then(Result::ok).ok_or(NoTls::Failed)
 }
 
 /// Whether both sides agreed on HTTP/2 (RFC 7301).

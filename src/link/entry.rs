@@ -156,6 +156,12 @@ impl Entry {
         registrable(host) == self.domain.registrable()
     }
 
+    /// The names whose `*.` reaches all hosts of this entry, nearest first: those above it that have the same owner.
+    pub fn names_above(&self) -> impl Iterator<Item = &str> {
+        let shortest = self.domain.registrable().map_or(usize::MAX, str::len);
+        self.domain.parents().take_while(move |name| name.len() >= shortest)
+    }
+
     /// Why this entry does not admit a URL of its own host.
     pub(super) fn judge(&self, url: &Url) -> Result<(), NotAllowed> {
         if url.scheme() != self.scheme.as_str() {
@@ -249,6 +255,26 @@ mod tests {
             ("127.0.0.1", "https://127.0.0.1"),
         ] {
             assert_eq!(Entry::parse(text).unwrap().to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_reaches_names_of_one_owner() {
+        for (text, expected) in [
+            ("a.b.shop.example", &["b.shop.example", "shop.example"][..]),
+            ("*.b.shop.example", &["shop.example"]),
+            ("shop.example", &[]),
+            ("pay.bucket.s3.amazonaws.com", &["bucket.s3.amazonaws.com"]),
+            ("bucket.s3.amazonaws.com", &[]),
+            ("s3.amazonaws.com", &[]),
+            ("127.0.0.1", &[]),
+        ] {
+            let entry = Entry::parse(text).unwrap();
+            let above: Vec<&str> = entry.names_above().collect();
+            assert_eq!(above, expected, "{text}");
+            for name in above {
+                assert!(Entry::parse(&format!("*.{name}")).unwrap().owns(entry.domain().as_str()), "{text}");
+            }
         }
     }
 

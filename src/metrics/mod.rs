@@ -29,6 +29,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// The most that are served at a time.
     pub connections_limit: Gauge,
+    /// TLS handshakes that began and failed, or took too long.
+    pub tls_handshake_failures: Counter,
     log_dropped: Counter,
     reload_successful: Gauge,
     reload_timestamp: Gauge<f64, AtomicU64>,
@@ -57,6 +59,7 @@ impl Metrics {
             by_pair,
             connections: Gauge::default(),
             connections_limit: Gauge::default(),
+            tls_handshake_failures: Counter::default(),
             log_dropped: Counter::default(),
             reload_successful: Gauge::default(),
             reload_timestamp: Gauge::default(),
@@ -71,6 +74,8 @@ impl Metrics {
         registry.register("connections", "Connections that are open", self.connections.clone());
         let help = "Connections that are served at a time; newcomers wait";
         registry.register("connections_limit", help, self.connections_limit.clone());
+        let help = "TLS handshakes that began and failed, or took too long";
+        registry.register("tls_handshake_failures", help, self.tls_handshake_failures.clone());
         let help = "Lines of the request log that were lost, because nothing took them";
         registry.register("log_dropped_lines", help, self.log_dropped.clone());
         let help = "Whether the configuration was fine when it was last read";

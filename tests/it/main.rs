@@ -43,6 +43,7 @@ mod request_ids;
 mod scale;
 mod scale_out;
 mod sealed;
+mod secrets;
 mod sockets;
 mod support;
 mod systemd;

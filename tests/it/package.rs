@@ -38,11 +38,23 @@ fn the_package_holds_what_belongs_around_the_program() {
         "-rw-r--r-- usr/share/doc/crosslink/copyright",
     ] {
         let (mode, name) = file.split_once(' ').unwrap();
-        let is_there = |line: &str| line.starts_with(&format!("{mode} 0/0 ")) && line.ends_with(&format!(" ./{name}"));
-        assert!(contents.lines().any(is_there), "{file} is not in\n{contents}");
+        assert!(holds(&contents, mode, name), "{file} is not in\n{contents}");
+    }
+    for proxy in ["nginx", "haproxy", "caddy", "envoy"] {
+        for file in fs::read_dir(repository("deploy").join(proxy)).unwrap() {
+            let file = format!("{proxy}/{}", file.unwrap().file_name().to_str().unwrap());
+            let example = format!("usr/share/doc/crosslink/examples/{file}");
+            assert!(holds(&contents, "-rw-r--r--", &example), "{file} is not in\n{contents}");
+        }
     }
     let about = listed("--info");
     assert!(about.contains("Package: crosslink\n") && about.contains("Depends: libc6"), "{about}");
+}
+
+/// Whether a package's list of contents has a file that belongs to root.
+fn holds(contents: &str, mode: &str, name: &str) -> bool {
+    let (begins, ends) = (format!("{mode} 0/0 "), format!(" ./{name}"));
+    contents.lines().any(|line| line.starts_with(&begins) && line.ends_with(&ends))
 }
 
 #[test]

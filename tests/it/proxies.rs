@@ -284,9 +284,17 @@ fn asked_on_the_way_every_spelling_lands_and_the_page_is_served(kind: &'static K
             proxy.expect(CHECKOUT, &target, "", &proxy.served("checkout", CHECKOUT, &target), None);
         }
         // What the checkout says stays, its own cookie and a 404 too.
-        for (target, status, cookies) in [("/own?kmi=bob", 200, 2), ("/gone?kmi=bob", 404, 1), ("/own", 200, 1)] {
+        for (target, status, cookies, caches) in [
+            ("/own?kmi=bob", 200, 2, &["max-age=60", "private"][..]),
+            ("/gone?kmi=bob", 404, 1, &["private"]),
+            ("/own", 200, 1, &["max-age=60"]),
+        ] {
             let reply = proxy.ask(CHECKOUT, target, &[]);
             assert_eq!((reply.status, reply.count("set-cookie")), (status, cookies), "{target}: {reply:?}");
+            let says = reply.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cache-control"));
+            let mut says: Vec<&str> = says.flat_map(|(_, value)| value.split(',')).map(str::trim).collect();
+            says.sort_unstable();
+            assert_eq!(says, caches, "{target}: {reply:?}");
             asked += usize::from(target.contains('?'));
         }
         // crosslink is asked once, and only about pages whose URL names an identity.
@@ -343,6 +351,7 @@ fn asked_on_the_way_what_lands_nothing_gets_the_page(kind: &'static Kind) {
             let reply = proxy.ask(CHECKOUT, "/?kmi=bob", more);
             assert_eq!((reply.status, &*reply.body), (200, &*body), "{more:?}");
             assert_eq!(reply.set_cookie(), set_cookie(identity).as_deref(), "{more:?}");
+            proxy.assert_guarded(&reply);
         }
         let own = proxy.ask(CHECKOUT, "/", &["--header", "X-Original-URI: /?kmi=eve"]);
         assert_eq!(own.set_cookie(), None);

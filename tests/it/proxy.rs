@@ -12,7 +12,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use crate::logs::search;
+use crate::secrets::search;
 use crate::support::{App, Program, Reply, eventually, find, log_file, needs, repository};
 
 pub const SHOP: &str = "www.yoursite.com";
@@ -40,6 +40,8 @@ pub struct Kind {
     pub logged: &'static [&'static str],
     /// Whether the access log has the ids of requests.
     pub logs_ids: bool,
+    /// Whether every page that it asks about is `private`, and not only one with a cookie.
+    pub guards_all: bool,
 }
 
 /// The places of a test.
@@ -171,8 +173,20 @@ impl Proxy {
     pub fn expect(&self, host: &str, target: &str, cookie: &str, expected: &str, identity: Option<&str>) {
         let reply = self.ask(host, target, &["--cookie", cookie]);
         assert_eq!(gist(&reply), expected, "{host}{target}");
-        let fields = (reply.set_cookie(), (reply.status != 200).then_some("no-store"));
-        assert_eq!((fields.0, reply.field("cache-control")), (set_cookie(identity).as_deref(), fields.1), "{target}");
+        assert_eq!(reply.set_cookie(), set_cookie(identity).as_deref(), "{target}");
+        if reply.status == 200 {
+            self.assert_guarded(&reply);
+        } else {
+            assert_eq!(reply.field("cache-control"), Some("no-store"), "{target}");
+        }
+    }
+
+    /// A page is for one visitor if it comes with a cookie that crosslink gave, and says nothing of caches by itself.
+    pub fn assert_guarded(&self, reply: &Reply) {
+        let says = reply.field("cache-control");
+        let is_adopted = reply.set_cookie().is_some_and(|cookie| cookie.starts_with("km_ni="));
+        let is_right = says == is_adopted.then_some("private") || self.kind.guards_all && says == Some("private");
+        assert!(is_right, "{reply:?}");
     }
 
     /// The gist of what a site says when the proxy passes a request on as it came.
@@ -201,7 +215,8 @@ fn own_address() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(127, high | 128, middle, low), NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// A site behind the proxy, which says what it was asked for. Under `/own` it sets a cookie, under `/gone` it says 404.
+/// A site behind the proxy, which says what it was asked for. Under `/own` it sets a cookie and may be kept by caches,
+/// under `/gone` it says 404.
 pub struct Site {
     pub address: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -251,7 +266,7 @@ fn serve(name: &str, mut stream: &TcpStream) -> Option<()> {
         let [method, target, version] = request.split(' ').collect::<Vec<_>>()[..] else { return None };
         let body = format!("{name}: {method} {} {target}\n{}", field("host")?, String::from_utf8(sent).ok()?);
         let status = if target.starts_with("/gone") { "404 Not Found" } else { "200 OK" };
-        let cookie = if target.starts_with("/own") { "Set-Cookie: own=1\r\n" } else { "" };
+        let cookie = if target.starts_with("/own") { "Set-Cookie: own=1\r\nCache-Control: max-age=60\r\n" } else { "" };
         let length = body.len();
         let body = if method == "HEAD" { "" } else { &body };
         let reply = format!("HTTP/1.1 {status}\r\n{cookie}Content-Length: {length}\r\n\r\n{body}");
@@ -268,6 +283,7 @@ pub const NGINX: Kind = Kind {
     prepare: nginx,
     logged: &[" HTTP/2.0\" ", "\"https://www.yoursite.com/page\""],
     logs_ids: true,
+    guards_all: false,
 };
 
 fn nginx(places: &Places, way: Way) -> Command {
@@ -312,6 +328,7 @@ pub const HAPROXY: Kind = Kind {
     prepare: haproxy,
     logged: &[" HTTP/2.0\" ", "\"https://www.yoursite.com/page\""],
     logs_ids: true,
+    guards_all: false,
 };
 
 fn haproxy(places: &Places, _: Way) -> Command {
@@ -334,8 +351,14 @@ fn haproxy(places: &Places, _: Way) -> Command {
     haproxy
 }
 
-pub const CADDY: Kind =
-    Kind { name: "caddy", programs: &["caddy"], prepare: caddy, logged: &["\"proto\":\"HTTP/2.0\""], logs_ids: false };
+pub const CADDY: Kind = Kind {
+    name: "caddy",
+    programs: &["caddy"],
+    prepare: caddy,
+    logged: &["\"proto\":\"HTTP/2.0\""],
+    logs_ids: false,
+    guards_all: false,
+};
 
 fn caddy(places: &Places, way: Way) -> Command {
     let (file, crosslinks) = match way {
@@ -375,6 +398,7 @@ pub const ENVOY: Kind = Kind {
     prepare: envoy,
     logged: &[" HTTP/2\" ", "\"https://www.yoursite.com/page\""],
     logs_ids: true,
+    guards_all: true,
 };
 
 fn envoy(places: &Places, way: Way) -> Command {

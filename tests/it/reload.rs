@@ -273,6 +273,45 @@ fn what_takes_a_restart_is_said() {
 }
 
 #[test]
+fn a_warning_is_logged_with_its_hint_and_only_once() {
+    let pair = |name: &str, destination: &str| {
+        format!("  - name: {name}\n    origin: www.yoursite.com\n    destination: {destination}\n    landing: {{}}\n")
+    };
+    let file = |pairs: &[String]| format!("listen: 127.0.0.1:0\npairs:\n{}", pairs.concat());
+    let (plain, more) = (pair("one", "one.example"), pair("two", "http://two.example"));
+    let served = serve(&file(std::slice::from_ref(&plain)));
+    let warnings = || {
+        let warnings = served.events().into_iter().filter(|event| event["level"] == "WARN");
+        warnings.map(|event| ["line", "column", "message", "hint"].map(|field| event[field].to_string())).collect()
+    };
+    let warned = |from: usize, expected: &[(&str, &str)]| {
+        let found: Vec<[String; 4]> = eventually("the warnings", || {
+            let found: Vec<_> = warnings();
+            (found.len() >= from + expected.len()).then_some(found)
+        });
+        for ([line, _, message, hint], (expected_line, problem)) in found[from..].iter().zip(expected) {
+            assert!(line == expected_line && message.contains(problem), "{found:#?}");
+            assert!(hint.len() > 20, "what to do is said, too: {hint}");
+        }
+        assert_eq!(found.len(), from + expected.len(), "{found:#?}");
+        found.len()
+    };
+    let (accepts, unencrypted) = ("this landing accepts a plain", "unencrypted");
+    let mut said = warned(0, &[("6", accepts)]);
+    // The same again, also in another line.
+    for again in [plain.clone(), plain.replace("    landing", "# moved\n\n    landing")] {
+        assert_eq!(served.reload(&file(&[again]))["message"], READ_AGAIN);
+    }
+    assert_eq!(served.reload(&file(&[more.clone(), plain.clone()]))["message"], READ_AGAIN);
+    said = warned(said, &[("5", unencrypted), ("6", accepts)]);
+    // A faulty file says nothing about what works; what has gone and comes back is new.
+    served.reload("pairs: []");
+    served.reload(&file(std::slice::from_ref(&plain)));
+    assert_eq!(served.reload(&file(&[plain, more]))["message"], READ_AGAIN);
+    warned(said, &[("9", unencrypted), ("10", accepts)]);
+}
+
+#[test]
 fn an_address_from_the_command_line_is_no_difference() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("crosslink.yaml"), leading_to("one.example")).unwrap();

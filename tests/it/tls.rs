@@ -25,6 +25,14 @@ fn is_stopping(served: &TlsService) {
     served.service.said("stopping");
 }
 
+/// How many handshakes have failed, as `/metrics` has it.
+fn handshake_failures(served: &TlsService) -> u64 {
+    let metrics = Client::connect(served.service.admin()).ask(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let metrics = metrics.expect("a reply").body;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("crosslink_tls_handshake_failures_total "));
+    line.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
+}
+
 #[test]
 fn curl_and_the_server_agree_on_the_newest_http_that_both_speak() {
     if !needs(&["openssl", "curl"]) {
@@ -95,7 +103,9 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
         return;
     }
     let folder = folder();
-    issue(folder.path(), "other", "DNS:other.example,DNS:*.wild.example");
+    issue(folder.path(), "other", "DNS:other.example,DNS:*.wild.example,DNS:*.site.example");
+    let names = "DNS:www.yoursite.com,DNS:ok.example,DNS:*.wild.example,DNS:own.site.example,DNS:*.own.site.example";
+    issue(folder.path(), "site", names);
     let other = "tls: [{ listen: 127.0.0.1:0, certificate: other.pem, key: other.key }";
     let site = "{ listen: 127.0.0.1:0, certificate: site.pem, key: site.key }]";
     let served = TlsService::in_folder(folder, &format!("{other}, {site}\n{CONFIG}"));
@@ -103,12 +113,20 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
         ("other.example", "other"),
         ("www.yoursite.com", "site"),
         ("OK.example", "site"),
-        // The first that fits.
+        // The first that fits, and a `*.` stands for one label.
         ("a.wild.example", "other"),
+        ("b.site.example", "other"),
+        ("own.site.example", "other"),
+        ("a.own.site.example", "site"),
     ] {
         assert_eq!(shown(&served.connect(host, &[])), certificate(served.service.folder(), name), "{host}");
     }
-    for unknown in [&["-noservername"][..], &["-servername", "evil.example"]] {
+    for unknown in [
+        &["-noservername"][..],
+        &["-servername", "evil.example"],
+        &["-servername", "wild.example"],
+        &["-servername", "a.b.wild.example"],
+    ] {
         let output = Command::new("openssl")
             .args(["s_client", "-connect", &served.address.to_string()])
             .args(unknown)
@@ -204,6 +222,25 @@ fn a_handshake_that_does_not_end_is_closed() {
     });
     assert!(drops.count() < 200);
     assert_eq!(ask(&mut served.connect(HOST, &[]), ASK), "HTTP/1.1 302 Found");
+}
+
+#[test]
+fn a_handshake_that_fails_is_counted() {
+    if !needs(&["openssl"]) {
+        return;
+    }
+    let served = with_limits(&format!("head_timeout: 300ms, idle_timeout: {LONG}"));
+    // Plain HTTP, a hello that does not end, and one that breaks off.
+    for begun in [ASK, b"\x16"] {
+        Client::connect(served.address).send(begun).closed_after();
+    }
+    drop(Client::connect(served.address).send(b"\x16\x03\x01"));
+    eventually("three failures", || (handshake_failures(&served) == 3).then_some(()));
+    // Who says nothing, or shakes hands, has not failed.
+    Client::connect(served.address).send(b"").closed_after();
+    drop(socket(served.address));
+    assert_eq!(ask(&mut served.connect(HOST, &[]), ASK), "HTTP/1.1 302 Found");
+    assert_eq!(handshake_failures(&served), 3);
 }
 
 #[test]

@@ -82,6 +82,48 @@ pairs:
 }
 
 #[test]
+fn a_plain_identity_sets_a_cookie_that_a_sealed_landing_heeds() {
+    let on = |hosts: &str| format!("plain: here a plain `kmi` sets the cookie `km_ni` {hosts}, also for `sealed`, ");
+    let (site, host) = (on("for all of shop.example"), on("on every port of pay.shop.example"));
+    let below = on("on every port of shop.example");
+    let (plain, alone) = ("{ accept: plain }", "{ accept: plain, domain: host }");
+    for (first, landing, second, sealed, expected) in [
+        // A cookie knows no ports.
+        ("pay.shop.example:8443", alone, "pay.shop.example", "{}", Some(&host)),
+        ("http://pay.shop.example:8080", alone, "pay.shop.example", "{ domain: host }", Some(&host)),
+        ("pay.shop.example:8443", alone, "'*.shop.example'", "{}", Some(&host)),
+        ("'*.shop.example:8443'", alone, "pay.shop.example", "{}", Some(&below)),
+        ("'*.shop.example:8443'", alone, "'*.pay.shop.example'", "{}", Some(&below)),
+        ("'*.shop.example:8443'", alone, "shop.example", "{}", None),
+        ("shop.example:8443", alone, "'*.shop.example'", "{}", None),
+        ("bucket.s3.amazonaws.com:8443", alone, "'*.amazonaws.com'", "{}", None),
+        // A domain below a `*.`.
+        (
+            "a.help.shop.example:8443",
+            "{ accept: plain, domain: .help.shop.example }",
+            "'*.shop.example'",
+            "{}",
+            Some(&on("for all of help.shop.example")),
+        ),
+        // The other cookies by which the sealed landing knows a visitor.
+        ("help.shop.example", plain, "pay.shop.example", "{ cookie: own, anonymous_cookie: km_ni }", Some(&site)),
+        ("help.shop.example", plain, "pay.shop.example", "{ cookie: own, existing: keep_named }", Some(&site)),
+        ("help.shop.example", plain, "pay.shop.example", "{ cookie: own, existing: keep }", Some(&site)),
+        ("help.shop.example", plain, "pay.shop.example", "{ cookie: own, existing: replace }", None),
+        ("help.shop.example", plain, "pay.shop.example", "{ cookie: own }", None),
+    ] {
+        let text = format!(
+            "
+pairs:
+  - {{ name: plain, origin: www.yoursite.com, destination: {first}, landing: {landing} }}
+  - {{ name: sealed, origin: www.yourshop.example, destination: {second}, landing: {sealed} }}
+"
+        );
+        assert_warned(&text, &expected.into_iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn only_the_first_of_two_pairs_is_ever_asked() {
     let counts = |at: &str, entry: &str, setting: &str| {
         format!("{at}: `first` comes before this pair: from a.example to https://{entry} its `{setting}` counts")
