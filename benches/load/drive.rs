@@ -59,13 +59,14 @@ pub struct Driven {
 }
 
 impl Load {
-    /// Drives the server, and fails where not each answer is a redirect.
+    /// Drives the server, and fails where not each answer is a redirect, or there is none.
     pub fn drive(&self, server: &Server, running: &Running, folder: &Path) -> Outcome<Driven> {
         let driven = if self.wire == Wire::Http2 {
             self.h2load(server, running.port, folder)
         } else {
             self.wrk(server, running.port, folder)
         };
+        let driven = driven.and_then(|driven| if driven.answers > 0.0 { Ok(driven) } else { Err(SILENT.into()) });
         driven.map_err(|error| format!("{}: {error}", server.label).into())
     }
 
@@ -125,3 +126,5 @@ fn microseconds(text: &str) -> Option<f64> {
     let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6)];
     units.iter().find_map(|(unit, factor)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor))
 }
+
+const SILENT: &str = "not one answer came in all that time";

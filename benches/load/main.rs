@@ -97,6 +97,11 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let done = match options.role {
         Some(Role::BareHyper { port }) => bare_hyper::run(port),
+        // `cargo test --all-targets` starts benchmarks too, but an hour of load is no test.
+        None if !options.bench => {
+            println!("nothing is measured: start it with `cargo bench --bench load`");
+            Ok(())
+        }
         None => run(&options),
     };
     match done {

@@ -28,16 +28,17 @@ impl<T> Rounds<T> {
                 let measured = measure(number);
                 refuse_when_told()?;
                 if let Err(error) = &measured {
-                    *failed += 1;
                     eprintln!("{error}");
-                    troubles.push(error.to_string());
+                    // The first trouble of each tells enough.
+                    if *failed == 0 {
+                        troubles.push(error.to_string());
+                    }
+                    *failed += 1;
                 }
                 column.push(measured.ok());
             }
             eprintln!("round {round} of {rounds}");
         }
-        troubles.sort();
-        troubles.dedup();
         Ok(Self { found, troubles })
     }
 

@@ -195,10 +195,11 @@ impl Running {
         Ok(())
     }
 
-    /// The first line that it has written to stderr.
+    /// The line on stderr that says what is wrong: the first one, but where notices stand before it.
     fn last_word(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        text.lines().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing").to_owned()
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("[NOTICE]"));
+        lines.next().unwrap_or("it says nothing").to_owned()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A table. The first column is text, the others are numbers.
+/// A table. Columns of numbers stand at the right.
 #[derive(Clone, Debug)]
 pub struct Table {
     head: Vec<String>,
@@ -36,7 +36,13 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "| {} |", self.head.join(" | "))?;
-        writeln!(out, "|---|{}", "---:|".repeat(self.head.len().saturating_sub(1)))?;
+        let is_number =
+            |cell: &str| cell == NONE || cell.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        let rule = (0..self.head.len()).map(|position| {
+            let are_numbers = self.rows.iter().all(|row| row.get(position).is_none_or(|cell| is_number(cell)));
+            if are_numbers { "---:|" } else { "---|" }
+        });
+        writeln!(out, "|{}", rule.collect::<String>())?;
         for row in &self.rows {
             writeln!(out, "| {} |", row.join(" | "))?;
         }
