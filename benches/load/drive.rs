@@ -74,7 +74,7 @@ impl Load {
         let script = folder.join("requests.lua");
         fs::write(&script, traffic::script(&server.requests, self.wire == Wire::OneRequest))?;
         let scheme = if self.wire.speaks_tls() { "https" } else { "http" };
-        let mut command = Command::new("wrk");
+        let mut command = self.bounded("wrk");
         command.args(["--threads=1", "--latency", "--timeout=10s"]);
         command.arg(format!("--connections={}", self.connections)).arg(format!("--duration={}s", self.secs));
         command.arg("--script").arg(script).arg(format!("{scheme}://127.0.0.1:{port}"));
@@ -94,13 +94,20 @@ impl Load {
         })
     }
 
+    /// h2load by time does not always end, so it gets a number of requests: as many as a short run says that it can do.
     fn h2load(&self, server: &Server, port: u16, folder: &Path) -> Outcome<Driven> {
         let list = folder.join("urls");
         let urls = server.requests.iter().map(|request| format!("https://{}{}\n", request.host, request.target));
         fs::write(&list, urls.collect::<String>())?;
-        let mut command = Command::new("h2load");
+        let short = self.h2load_requests(f64::from(self.connections * 20), port, &list)?;
+        let long = self.h2load_requests((short.rate * f64::from(self.secs)).max(short.answers), port, &list)?;
+        Ok(Driven { answers: short.answers + long.answers, ..long })
+    }
+
+    fn h2load_requests(&self, count: f64, port: u16, list: &Path) -> Outcome<Driven> {
+        let mut command = self.bounded("h2load");
         command.args(["--threads=1", "--max-concurrent-streams=1"]);
-        command.arg(format!("--clients={}", self.connections)).arg(format!("--duration={}", self.secs));
+        command.arg(format!("--clients={}", self.connections)).arg(format!("--requests={count:.0}"));
         command.args(traffic::fields().map(|field| format!("--header={field}")));
         command.arg(format!("--connect-to=127.0.0.1:{port}")).arg("--input-file").arg(list);
         let text = String::from_utf8(said(&mut command)?.stdout)?;
@@ -114,6 +121,13 @@ impl Load {
             return Err(format!("h2load met requests: {}", requests.unwrap_or_default()).into());
         }
         Ok(Driven { answers, rate: of(line("finished in "), " req/s")?, p50: f64::NAN, p99: f64::NAN })
+    }
+
+    /// A load generator that is ended if it does not end.
+    fn bounded(&self, program: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command.arg((self.secs * 5 + 30).to_string()).arg(program);
+        command
     }
 }
 

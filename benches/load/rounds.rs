@@ -42,6 +42,11 @@ impl<T> Rounds<T> {
         Ok(Self { found, troubles })
     }
 
+    /// Whether anything was found for it.
+    pub fn has(&self, number: usize) -> bool {
+        self.found.get(number).is_some_and(|column| column.iter().any(Option::is_some))
+    }
+
     /// The median of a value.
     pub fn median(&self, number: usize, value: impl Fn(&T) -> f64) -> Option<f64> {
         median(self.found.get(number)?.iter().flatten().map(value))

@@ -133,7 +133,7 @@ fn timed(servers: &[Server], ground: &Ground, load: Load, effort: Effort, text: 
         "memory MiB",
         "first answer ms",
     ]);
-    for (row, server) in servers.iter().enumerate() {
+    for (row, server) in servers.iter().enumerate().filter(|(row, _)| rounds.has(*row)) {
         table.push(vec![
             server.label.clone(),
             server.does.to_owned(),
@@ -153,11 +153,17 @@ fn timed(servers: &[Server], ground: &Ground, load: Load, effort: Effort, text: 
     let mut tables = vec![table.without_empty_columns()];
     if let Some(own) = place("crosslink") {
         let mut beside = Table::new(&["crosslink beside", "throughput", "CPU", "p99", "memory"]);
-        for (row, server) in servers.iter().enumerate().filter(|(_, server)| !server.key.starts_with("crosslink")) {
+        let others = servers
+            .iter()
+            .enumerate()
+            .filter(|(row, server)| !server.key.starts_with("crosslink") && rounds.has(own) && rounds.has(*row));
+        for (row, server) in others {
             let ratio = |value: fn(&Sample) -> f64| number(rounds.ratio(own, Some(row), value), 2);
             beside.push(vec![server.label.clone(), ratio(rate), ratio(cpu), ratio(p99), ratio(memory)]);
         }
-        tables.push(beside.without_empty_columns());
+        if !beside.is_empty() {
+            tables.push(beside.without_empty_columns());
+        }
     }
     Ok(Section { text: text.to_owned(), tables, notes: rounds.troubles, ..Section::default() })
 }
@@ -249,7 +255,7 @@ const TLS: &str = "64 keep-alive connections over TLS, with what wrk and the ser
 
 const HTTP2: &str = "\
 64 connections of HTTP/2 over TLS, one request at a time on each, driven by h2load, which tells no percentiles. The CPU
-holds the 64 handshakes. The ratios are to nginx.";
+holds the handshakes. The ratios are to nginx.";
 
 const JOBS: &str = "\
 What crosslink does beside the hand-off by `to`, over 64 keep-alive connections. `µs more` is the CPU that a request costs

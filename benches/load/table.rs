@@ -20,6 +20,11 @@ impl Table {
         self.rows.push(row);
     }
 
+    /// Whether it has no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Takes out the columns in which no row has a number.
     pub fn without_empty_columns(mut self) -> Self {
         for position in (0..self.head.len()).rev() {
