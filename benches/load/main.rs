@@ -53,7 +53,7 @@ struct Options {
     /// Seconds to wait, at most, for a quiet machine before each measurement
     #[arg(long, value_name = "N")]
     wait: Option<u32>,
-    /// Only these servers, by their names
+    /// Only these servers, by their names, where several are compared
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
     /// Only these scenarios

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A table. Columns of numbers stand at the right.
+/// A table. Columns of numbers stand at the right, but for the first, which names the row.
 #[derive(Clone, Debug)]
 pub struct Table {
     head: Vec<String>,
@@ -45,7 +45,7 @@ impl fmt::Display for Table {
             |cell: &str| cell == NONE || cell.starts_with(|first: char| first == '-' || first.is_ascii_digit());
         let rule = (0..self.head.len()).map(|position| {
             let are_numbers = self.rows.iter().all(|row| row.get(position).is_none_or(|cell| is_number(cell)));
-            if are_numbers { "---:|" } else { "---|" }
+            if are_numbers && position > 0 { "---:|" } else { "---|" }
         });
         writeln!(out, "|{}", rule.collect::<String>())?;
         for row in &self.rows {
