@@ -17,6 +17,7 @@ mod config_faults;
 mod consent;
 mod endurance;
 mod generated;
+mod golden;
 mod hand_off;
 mod http2;
 mod http2_client;
