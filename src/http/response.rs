@@ -16,7 +16,7 @@ use crate::link::{Decision, HandOff, Identify, Land, Refusal};
 #[must_use]
 pub fn of(decision: &Decision<'_>) -> Response<Full<Bytes>> {
     match decision {
-        Decision::HandOff(HandOff { destination, .. }) => redirect(destination.url().as_str(), None),
+        Decision::HandOff(HandOff { destination, .. }) => redirect(destination.target().as_str(), None),
         Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie.as_deref()),
         Decision::Identify(Identify::Landed(Land { set_cookie, .. })) => go_on(set_cookie.as_deref()),
         Decision::Identify(Identify::Nothing | Identify::Refused(..)) => go_on(None),

@@ -27,6 +27,8 @@ mod interop;
 mod keys;
 mod kubernetes;
 mod landing;
+#[path = "../../fuzz/laws.rs"]
+mod laws;
 mod lifecycle;
 mod limits;
 mod logs;
