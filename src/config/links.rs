@@ -3,15 +3,14 @@
 use std::collections::HashSet;
 
 use serde_yaml::Spanned;
-use url::Url;
 
 use super::fault::Faults;
 use super::raw::{RawLinks, RawPair};
 use super::text::Text;
-use crate::link::{AllowList, DomainPair, Entry, NotAllowed, is_plain_name, parse_decoded};
+use crate::link::{AllowList, DomainPair, Entry, NotAllowed, Target, is_plain_name};
 
 /// Checks each link against the destinations of its own pair.
-pub(super) fn links(raw: &RawLinks, destinations: &[Entry], faults: &mut Faults) -> Vec<(String, Url)> {
+pub(super) fn links(raw: &RawLinks, destinations: &[Entry], faults: &mut Faults) -> Vec<(String, Target)> {
     let allow_list = AllowList::of(destinations);
     let mut links = Vec::new();
     for (name, target) in &raw.0 {
@@ -19,7 +18,7 @@ pub(super) fn links(raw: &RawLinks, destinations: &[Entry], faults: &mut Faults)
         let Some(url) = target_url(target, destinations, faults) else { continue };
         // With a faulty destination nothing can be admitted, and that fault is told already.
         match allow_list.admit(url) {
-            Ok(destination) => links.push((name.value.clone(), destination.url().clone())),
+            Ok(destination) => links.push((name.value.clone(), destination.target().clone())),
             Err(_) if destinations.is_empty() => {}
             Err(why) => faults.add(
                 target,
@@ -48,7 +47,7 @@ fn check_name(name: &Text, faults: &mut Faults) {
     }
 }
 
-fn target_url(target: &Text, destinations: &[Entry], faults: &mut Faults) -> Option<Url> {
+fn target_url(target: &Text, destinations: &[Entry], faults: &mut Faults) -> Option<Target> {
     let absolute = if target.value.starts_with('/') && !target.value.starts_with("//") {
         let origin = match destinations {
             [only] => only.origin(),
@@ -68,7 +67,7 @@ fn target_url(target: &Text, destinations: &[Entry], faults: &mut Faults) -> Opt
     } else {
         target.value.clone()
     };
-    parse_decoded(&absolute)
+    Target::parse(absolute)
         .map_err(|why| {
             faults.add(
                 target,

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use url::Url;
-
 use super::domain::{is_host_name, parents};
 use super::entry::{Entry, NotAllowed};
+use super::target::Target;
 
 /// All the entries that are open to visitors of one origin, in the order of the file.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +22,7 @@ struct Rule {
 /// A URL that the allow-list admits: the only thing a `Location` to another host is made from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Destination {
-    url: Url,
+    target: Target,
     pair: usize,
 }
 
@@ -44,22 +43,22 @@ impl AllowList {
         hosts.entry(entry.domain().as_str().to_owned()).or_default().push(Rule { entry, pair });
     }
 
-    /// Admits a URL as the WHATWG algorithm parsed it: its host equals an entry's or lies below a `*.` one, scheme
+    /// Admits a URL as the WHATWG algorithm prints it: its host equals an entry's or lies below a `*.` one, scheme
     /// and port are the entry's, and its path is the entry's or below it. Of several pairs the first in the file wins.
     ///
     /// # Errors
     /// [`NotAllowed`] with the reason of the entry that came nearest.
-    pub fn admit(&self, url: Url) -> Result<Destination, NotAllowed> {
+    pub fn admit(&self, target: Target) -> Result<Destination, NotAllowed> {
         let mut best: Result<usize, NotAllowed> = Err(NotAllowed::Host);
-        for rule in self.rules_for(url.host_str().unwrap_or_default()) {
-            best = match (best, rule.entry.judge(&url)) {
+        for rule in self.rules_for(target.host()) {
+            best = match (best, rule.entry.judge(&target)) {
                 (Ok(pair), Ok(())) => Ok(pair.min(rule.pair)),
                 (Err(_), Ok(())) => Ok(rule.pair),
                 (Err(best), Err(why)) => Err(best.max(why)),
                 (Ok(pair), Err(_)) => Ok(pair),
             };
         }
-        best.map(|pair| Destination { url, pair })
+        best.map(|pair| Destination { target, pair })
     }
 
     fn rules_for(&self, host: &str) -> impl Iterator<Item = &Rule> {
@@ -73,8 +72,8 @@ impl AllowList {
 impl Destination {
     /// The admitted URL.
     #[must_use]
-    pub fn url(&self) -> &Url {
-        &self.url
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// The place in the file of the pair that admits it.
@@ -96,7 +95,7 @@ mod tests {
     }
 
     fn admit(entries: &[&str], url: &str) -> Result<usize, NotAllowed> {
-        list(entries).admit(Url::parse(url).unwrap()).map(|destination| destination.pair)
+        list(entries).admit(Target::of(url.parse().unwrap()).ok().unwrap()).map(|destination| destination.pair)
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use url::Url;
 
 use super::domain::{BadDomain, Domain, registrable};
-use super::target::is_plain_path;
+use super::target::{Target, is_plain_path};
 
 /// One destination of a pair: `host`, `*.host`, `host:port`, `https://host/path` or `http://host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,18 +163,18 @@ impl Entry {
     }
 
     /// Why this entry does not admit a URL of its own host.
-    pub(super) fn judge(&self, url: &Url) -> Result<(), NotAllowed> {
-        if url.scheme() != self.scheme.as_str() {
+    pub(super) fn judge(&self, target: &Target) -> Result<(), NotAllowed> {
+        if target.scheme() != self.scheme {
             return Err(NotAllowed::Scheme);
         }
-        if url.port_or_known_default() != Some(self.port) {
+        if target.port() != self.port {
             return Err(NotAllowed::Port);
         }
         if self.path.is_empty() {
             return Ok(());
         }
-        match url.path().strip_prefix(self.path.as_str()) {
-            Some(rest) if (rest.is_empty() || rest.starts_with('/')) && is_plain_path(url.path()) => Ok(()),
+        match target.path().strip_prefix(self.path.as_str()) {
+            Some(rest) if (rest.is_empty() || rest.starts_with('/')) && is_plain_path(target.path()) => Ok(()),
             _ => Err(NotAllowed::Path),
         }
     }

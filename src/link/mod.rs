@@ -3,8 +3,8 @@
 //! Nothing here does I/O, reads a clock or knows an HTTP library. The way in is [`Linker::decide`]; on its way it asks
 //! the allow-list, the identity, the cookie and the decoration, each in a file of its own.
 //!
-//! What holds an identity, a cookie or a whole URL has no `Debug`, so that no log line can show it by mistake;
-//! [`Identity`], whose own hides it, is the exception.
+//! What holds an identity, a cookie or a whole URL has no `Debug`, so that no log line can show it by mistake.
+//! The exceptions are [`Identity`] and [`Target`], whose own hides it.
 
 mod allow_list;
 mod arrival;
@@ -19,6 +19,7 @@ mod identity;
 mod linker;
 mod origin;
 mod pair;
+mod plain_url;
 mod query;
 mod sites;
 mod target;
@@ -37,7 +38,7 @@ pub use entry::{BadEntry, Entry, NotAllowed, Scheme};
 pub use identity::{Class, Identity, Unusable};
 pub use linker::{Linker, is_prefetch};
 pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin, Seal};
-pub use target::{BadTarget, parse_decoded};
+pub use target::{BadTarget, Target};
 pub use token::{BadKey, Binding, Key, Keys, LIFE, Opened, SKEW, Sealed, TokenId};
 pub use trace::{Step, Trace};
 pub use visit::{Method, Visit};

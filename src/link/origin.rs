@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use url::Url;
-
 use super::allow_list::{AllowList, Destination};
 use super::consent::Gpc;
 use super::decision::{NotCarried, Refusal};
@@ -11,7 +9,7 @@ use super::decoration::{Decoration, decorate};
 use super::entry::NotAllowed;
 use super::identity::Identity;
 use super::pair::{DomainPair, Seal};
-use super::target::{self, BadTarget};
+use super::target::{BadTarget, Target};
 use super::trace::{Step, Trace};
 use super::{TO, is_plain_name, query};
 
@@ -19,7 +17,7 @@ use super::{TO, is_plain_name, query};
 #[derive(Clone, Debug, Default)]
 pub(super) struct OriginRules {
     pub allow_list: AllowList,
-    links: HashMap<String, Url>,
+    links: HashMap<String, Target>,
     ignores_gpc: bool,
 }
 
@@ -30,8 +28,8 @@ impl OriginRules {
         for entry in &pair.destinations {
             self.allow_list.insert(entry.clone(), index);
         }
-        for (name, url) in &pair.links {
-            self.links.entry(name.clone()).or_insert_with(|| url.clone());
+        for (name, target) in &pair.links {
+            self.links.entry(name.clone()).or_insert_with(|| target.clone());
         }
     }
 
@@ -42,7 +40,7 @@ impl OriginRules {
 
     /// The URL that a visitor asks for, not yet admitted. `rest` is what stands behind the route: nothing, or `/link`
     /// with perhaps a path behind it.
-    pub(super) fn asked(&self, rest: &str, query: Option<&str>, trace: &mut impl Trace) -> Result<Url, Refusal> {
+    pub(super) fn asked(&self, rest: &str, query: Option<&str>, trace: &mut impl Trace) -> Result<Target, Refusal> {
         match rest.strip_prefix('/') {
             Some(link) => self.linked(link, query, trace),
             None => wanted(query.unwrap_or_default(), trace),
@@ -50,18 +48,21 @@ impl OriginRules {
     }
 
     /// The URL of a named link, with what the request adds to its path and query.
-    fn linked(&self, link: &str, query: Option<&str>, trace: &mut impl Trace) -> Result<Url, Refusal> {
+    fn linked(&self, link: &str, query: Option<&str>, trace: &mut impl Trace) -> Result<Target, Refusal> {
         let (name, more) = link.split_once('/').unwrap_or((link, ""));
         trace.step(Step::Link(name));
         if !is_plain_name(name) {
             return Err(Refusal::UnknownLink);
         }
-        let mut url = self.links.get(name).ok_or(Refusal::UnknownLink)?.clone();
+        let query = query.unwrap_or_default();
+        // The `/` and the `?` or `&` in front of what is added are the two bytes.
+        let room = more.len() + query.len() + 2;
+        let mut target = self.links.get(name).ok_or(Refusal::UnknownLink)?.with_room(room);
         if !more.is_empty() {
-            target::add_path(&mut url, more).map_err(|why| bad_to(why, trace))?;
+            target.add_path(more).map_err(|why| bad_to(why, trace))?;
         }
-        target::add_query(&mut url, query);
-        Ok(url)
+        target.add_query(query).map_err(|why| bad_to(why, trace))?;
+        Ok(target)
     }
 
     /// Writes the identity into the URL, or leaves it out where the URL would be too long or not read back: whatever
@@ -73,17 +74,16 @@ impl OriginRules {
         identity: Result<&Identity, &NotCarried>,
         seal: impl FnOnce(&Identity, &str) -> Option<String>,
     ) -> Result<(Destination, Result<(), NotCarried>), BadTarget> {
-        let url = admitted.url().as_str();
+        let url = admitted.target().as_str();
         let decorated = identity.map_err(|why| *why).and_then(|identity| {
             let text = match pair.hand_off {
                 Seal::Plain => decorate(url, &pair.parameter, Decoration::Plain(&identity.escaped().to_string())),
                 Seal::Sealed => {
-                    let destination = admitted.url().origin().ascii_serialization();
-                    let token = seal(identity, &destination).ok_or(NotCarried::Failed)?;
+                    let token = seal(identity, admitted.target().origin()).ok_or(NotCarried::Failed)?;
                     decorate(url, &pair.parameter, Decoration::Token(&token))
                 }
             };
-            self.readmit(&text).map_err(|why| match why {
+            self.readmit(text).map_err(|why| match why {
                 BadTarget::LongLocation => NotCarried::TooLong,
                 _ => NotCarried::Failed,
             })
@@ -92,7 +92,7 @@ impl OriginRules {
             Ok(destination) => Ok((destination, Ok(()))),
             Err(why) => {
                 let plain = decorate(url, &pair.parameter, Decoration::Nothing);
-                Ok((self.readmit(&plain)?, Err(why)))
+                Ok((self.readmit(plain)?, Err(why)))
             }
         }
     }
@@ -101,24 +101,18 @@ impl OriginRules {
     ///
     /// No input is known for which the second reading differs from the first; should one ever be found, nobody is sent
     /// there.
-    fn readmit(&self, location: &str) -> Result<Destination, BadTarget> {
+    fn readmit(&self, location: String) -> Result<Destination, BadTarget> {
         if location.len() > MAX_LOCATION {
             return Err(BadTarget::LongLocation);
         }
-        if !location.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(BadTarget::Ambiguous);
-        }
-        let url = Url::parse(location).map_err(|_| BadTarget::Ambiguous)?;
-        if url.as_str() != location {
-            return Err(BadTarget::Ambiguous);
-        }
-        self.allow_list.admit(url).map_err(|_: NotAllowed| BadTarget::Ambiguous)
+        let target = Target::read_back(location)?;
+        self.allow_list.admit(target).map_err(|_: NotAllowed| BadTarget::Ambiguous)
     }
 }
 
 /// The URL of the one `to`, with the other pairs of the query behind its own: a form's fields, or the parameters of a
 /// destination that nobody escaped.
-fn wanted(query: &str, trace: &mut impl Trace) -> Result<Url, Refusal> {
+fn wanted(query: &str, trace: &mut impl Trace) -> Result<Target, Refusal> {
     let mut to = None;
     let mut others = String::new();
     for pair in query::pairs(query).filter(|pair| !pair.is_empty()) {
@@ -133,9 +127,9 @@ fn wanted(query: &str, trace: &mut impl Trace) -> Result<Url, Refusal> {
     }
     let to = to.ok_or(Refusal::MissingTo)?;
     trace.step(Step::To(to));
-    let mut url = target::parse(to).map_err(|why| bad_to(why, trace))?;
-    target::add_query(&mut url, Some(&others));
-    Ok(url)
+    let mut target = Target::decode(to, others.len() + 1).map_err(|why| bad_to(why, trace))?;
+    target.add_query(&others).map_err(|why| bad_to(why, trace))?;
+    Ok(target)
 }
 
 /// The refusal of a URL; what is wrong with it only the trace is told.

@@ -3,13 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use url::Url;
-
 use super::consent::Consent;
 use super::cookie::{CookieDomain, IdentityCookie, SameSite};
 use super::decoration::Parameter;
 use super::domain::Domain;
 use super::entry::{Entry, Scheme};
+use super::target::Target;
 
 /// One checked entry of `pairs`.
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ pub struct DomainPair {
     /// Where they may be sent.
     pub destinations: Vec<Entry>,
     /// The named links of its origins, each admitted by its `destinations`.
-    pub links: Vec<(String, Url)>,
+    pub links: Vec<(String, Target)>,
     /// The query parameter that carries the identity.
     pub parameter: Parameter,
     /// The cookies that hold an identity, the most telling first.

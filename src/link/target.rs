@@ -3,7 +3,36 @@
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
-use url::Url;
+use url::{Position, Url};
+
+use super::entry::Scheme;
+use super::plain_url;
+
+/// An absolute `http` or `https` URL exactly as the WHATWG parser prints it, without a user name, and where its parts are.
+///
+/// It is read in two ways that never differ: most texts are proven to be printed as they stand (`plain_url.rs`), and the
+/// parser reads the others. Whoever has a `Target` can't tell which way it was read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Target {
+    text: String,
+    parts: Parts,
+}
+
+/// Where the parts of a URL end and begin in its text, and what it says without a place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub scheme: Scheme,
+    /// The end of the host, which begins behind `://`.
+    pub host_end: usize,
+    /// The port in force.
+    pub port: u16,
+    /// The slash of the path.
+    pub path: usize,
+    /// The question mark of the query; without one where it would stand.
+    pub query: usize,
+    /// The `#` of the fragment; without one the end.
+    pub fragment: usize,
+}
 
 /// Why `to`, or a path behind a link, is no URL that a visitor is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,26 +61,200 @@ pub enum BadTarget {
     Ambiguous,
 }
 
-/// Reads the value of `to`: percent-decoded once (`+` stays a plus) and parsed as a browser would.
-///
-/// Nearly every open redirect validated one reading of a URL and sent another, so what only attackers write is refused
-/// before the parser, which repairs much, gets to see it.
-///
-/// # Errors
-/// [`BadTarget`] says why.
-pub(super) fn parse(raw: &str) -> Result<Url, BadTarget> {
-    let decoded = percent_decode_str(raw).decode_utf8().map_err(|_| BadTarget::NotUtf8)?;
-    parse_decoded(&decoded)
+impl Target {
+    /// Reads the value of `to`: percent-decoded once (`+` stays a plus) and parsed as a browser would. There is room for
+    /// so many bytes that are added later.
+    ///
+    /// # Errors
+    /// [`BadTarget`] says why.
+    pub(super) fn decode(raw: &str, room: usize) -> Result<Self, BadTarget> {
+        let mut decoded = Vec::with_capacity(raw.len() + room);
+        decoded.extend(percent_decode_str(raw));
+        Self::parse(String::from_utf8(decoded).map_err(|_| BadTarget::NotUtf8)?)
+    }
+
+    /// Reads an absolute URL that is not escaped, such as that of a link in the configuration.
+    ///
+    /// Nearly every open redirect validated one reading of a URL and sent another, so what only attackers write is
+    /// refused before the parser, which repairs much, gets to see it. What is proven to need no repair has none of it.
+    ///
+    /// # Errors
+    /// [`BadTarget`] as for `to`.
+    pub fn parse(text: String) -> Result<Self, BadTarget> {
+        if text.is_empty() || text.len() > MAX_BYTES {
+            return Err(BadTarget::Length);
+        }
+        if let Some(parts) = plain_url::prove(&text) {
+            return Ok(Self { text, parts });
+        }
+        check(&text)?;
+        let url = Url::parse(&text).map_err(|_| BadTarget::Unparsable)?;
+        if url.host_str().is_none_or(|host| host.ends_with('.')) {
+            return Err(BadTarget::TrailingDot);
+        }
+        Self::of(url)
+    }
+
+    /// Takes a URL that the parser has read.
+    ///
+    /// # Errors
+    /// [`BadTarget`] if it is no `http` or `https` one, or has a user name or a password.
+    pub fn of(url: Url) -> Result<Self, BadTarget> {
+        let scheme = match url.scheme() {
+            "https" => Scheme::Https,
+            "http" => Scheme::Http,
+            _ => return Err(BadTarget::Scheme),
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(BadTarget::UserInfo);
+        }
+        let parts = Parts {
+            scheme,
+            host_end: url[..Position::AfterHost].len(),
+            port: url.port().unwrap_or(scheme.default_port()),
+            path: url[..Position::BeforePath].len(),
+            query: url[..Position::AfterPath].len(),
+            fragment: url[..Position::AfterQuery].len(),
+        };
+        Ok(Self { text: url.into(), parts })
+    }
+
+    /// Reads a finished Location once more, as the browser will that gets it.
+    ///
+    /// # Errors
+    /// [`BadTarget::Ambiguous`] unless it is of visible ASCII and the parser prints it as it stands.
+    pub(super) fn read_back(text: String) -> Result<Self, BadTarget> {
+        if let Some(parts) = plain_url::prove(&text) {
+            return Ok(Self { text, parts });
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(BadTarget::Ambiguous);
+        }
+        let url = Url::parse(&text).map_err(|_| BadTarget::Ambiguous)?;
+        if url.as_str() != text {
+            return Err(BadTarget::Ambiguous);
+        }
+        Self::of(url)
+    }
+
+    /// The same with room for so many bytes that are added later.
+    pub(super) fn with_room(&self, room: usize) -> Self {
+        let mut text = String::with_capacity(self.text.len() + room);
+        text.push_str(&self.text);
+        Self { text, parts: self.parts }
+    }
+
+    /// The whole URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.parts.scheme
+    }
+
+    /// The host: lower-case A-labels, or an address as the URL Standard writes it.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.between(self.parts.scheme.as_str().len() + "://".len(), self.parts.host_end)
+    }
+
+    /// The port in force, written or the scheme's own.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.parts.port
+    }
+
+    /// `scheme://host[:port]`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.between(0, self.parts.path)
+    }
+
+    /// The path, which is never empty.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.between(self.parts.path, self.parts.query)
+    }
+
+    /// The query without its question mark.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.between(self.parts.query, self.parts.fragment).strip_prefix('?')
+    }
+
+    /// The fragment without its `#`.
+    #[must_use]
+    pub fn fragment(&self) -> Option<&str> {
+        self.between(self.parts.fragment, self.text.len()).strip_prefix('#')
+    }
+
+    /// Adds a path behind its own, with one `/` between them.
+    ///
+    /// # Errors
+    /// [`BadTarget::Path`] for whatever two programs may read in two ways.
+    pub(super) fn add_path(&mut self, more: &str) -> Result<(), BadTarget> {
+        if !is_plain_path(more) || more.starts_with('/') {
+            return Err(BadTarget::Path);
+        }
+        let own = self.path().trim_end_matches('/');
+        if !plain_url::is_plain_path(more) {
+            let path = format!("{own}/{more}");
+            return self.change(|url| url.set_path(&path));
+        }
+        // Nothing in it is for the parser to escape, and what it would resolve was refused above.
+        let end = self.parts.path + own.len();
+        self.text.replace_range(end..self.parts.query, "/");
+        self.text.insert_str(end + 1, more);
+        self.parts.fragment = self.parts.fragment - self.parts.query + end + 1 + more.len();
+        self.parts.query = end + 1 + more.len();
+        Ok(())
+    }
+
+    /// Adds a query behind its own; an empty one changes nothing.
+    ///
+    /// # Errors
+    /// None that is known: the parser reads what it has printed.
+    pub(super) fn add_query(&mut self, more: &str) -> Result<(), BadTarget> {
+        if more.is_empty() {
+            return Ok(());
+        }
+        if !plain_url::is_plain_query(more) {
+            let query = self.query().map_or_else(|| more.to_owned(), |own| format!("{own}&{more}"));
+            return self.change(|url| url.set_query(Some(&query)));
+        }
+        let mark = if self.query().is_some() { '&' } else { '?' };
+        self.text.insert(self.parts.fragment, mark);
+        self.text.insert_str(self.parts.fragment + 1, more);
+        self.parts.fragment += 1 + more.len();
+        Ok(())
+    }
+
+    /// Lets the parser change it.
+    fn change(&mut self, change: impl FnOnce(&mut Url)) -> Result<(), BadTarget> {
+        let mut url = Url::parse(&self.text).map_err(|_| BadTarget::Ambiguous)?;
+        change(&mut url);
+        *self = Self::of(url)?;
+        Ok(())
+    }
+
+    fn between(&self, from: usize, to: usize) -> &str {
+        self.text.get(from..to).unwrap_or_default()
+    }
 }
 
-/// Reads an absolute URL that is not escaped, such as that of a link in the configuration.
-///
-/// # Errors
-/// [`BadTarget`] as for `to`.
-pub fn parse_decoded(text: &str) -> Result<Url, BadTarget> {
-    if text.is_empty() || text.len() > MAX_BYTES {
-        return Err(BadTarget::Length);
+impl fmt::Debug for Target {
+    /// Only where it goes: what stands behind may name somebody.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({})", self.origin())
     }
+}
+
+/// Refuses what only attackers write, before the parser gets to see it.
+fn check(text: &str) -> Result<(), BadTarget> {
     if text.bytes().any(|b| b <= b' ' || b == 0x7f) {
         return Err(BadTarget::ControlOrSpace);
     }
@@ -73,30 +276,7 @@ pub fn parse_decoded(text: &str) -> Result<Url, BadTarget> {
     if (if port.ends_with(']') { authority } else { host }).ends_with('.') {
         return Err(BadTarget::TrailingDot);
     }
-    let url = Url::parse(text).map_err(|_| BadTarget::Unparsable)?;
-    if url.host_str().is_none_or(|host| host.ends_with('.')) {
-        return Err(BadTarget::TrailingDot);
-    }
-    Ok(url)
-}
-
-/// Adds a path behind a link's own, with one `/` between them.
-///
-/// # Errors
-/// [`BadTarget::Path`] for whatever two programs may read in two ways.
-pub(super) fn add_path(url: &mut Url, more: &str) -> Result<(), BadTarget> {
-    if !is_plain_path(more) || more.starts_with('/') {
-        return Err(BadTarget::Path);
-    }
-    url.set_path(&format!("{}/{more}", url.path().trim_end_matches('/')));
     Ok(())
-}
-
-/// Adds a query behind the URL's own; nothing, or an empty one, changes nothing.
-pub(super) fn add_query(url: &mut Url, more: Option<&str>) {
-    let Some(more) = more.filter(|more| !more.is_empty()) else { return };
-    let query = url.query().map_or_else(|| more.to_owned(), |own| format!("{own}&{more}"));
-    url.set_query(Some(&query));
 }
 
 /// Whether a path is free of all that two programs may read in two ways: a dot segment, an empty segment (one slash at
@@ -145,6 +325,14 @@ const MAX_BYTES: usize = 4096;
 mod tests {
     use super::*;
 
+    fn read(raw: &str) -> Target {
+        Target::decode(raw, 0).ok().unwrap()
+    }
+
+    fn parsed(text: &str) -> Target {
+        Target::parse(text.to_owned()).ok().unwrap()
+    }
+
     #[test]
     fn what_only_attackers_write_is_refused() {
         for (raw, expected) in [
@@ -178,10 +366,10 @@ mod tests {
             ("https://ok.example:99999/", BadTarget::Unparsable),
             ("https://[::1", BadTarget::Unparsable),
         ] {
-            assert_eq!(parse(raw), Err(expected), "{raw}");
+            assert!(Target::decode(raw, 0) == Err(expected), "{raw}");
         }
         let long = format!("https://ok.example/{}", "a".repeat(MAX_BYTES));
-        assert_eq!(parse(&long), Err(BadTarget::Length));
+        assert!(Target::decode(&long, 0) == Err(BadTarget::Length));
     }
 
     #[test]
@@ -193,7 +381,7 @@ mod tests {
             ("https://ok.example/?a=\\b", "https://ok.example/?a=\\b"),
             ("https://ok.example/?q=user@host", "https://ok.example/?q=user@host"),
         ] {
-            assert_eq!(parse(raw).unwrap().as_str(), expected, "{raw}");
+            assert_eq!(read(raw).as_str(), expected, "{raw}");
         }
     }
 
@@ -204,30 +392,35 @@ mod tests {
             ("https://ok.example/cart/", "a/", "https://ok.example/cart/a/"),
             ("https://ok.example/?x=1", "a%20b", "https://ok.example/a%20b?x=1"),
             ("https://ok.example/#f", "é", "https://ok.example/%C3%A9#f"),
+            ("https://ok.example/a//?x#f", "b?c#d", "https://ok.example/a/b%3Fc%23d?x#f"),
+            ("https://ok.example/a//?x#f", "b", "https://ok.example/a/b?x#f"),
+            ("https://ok.example/?x#f", "...", "https://ok.example/...?x#f"),
         ] {
-            let mut url = Url::parse(base).unwrap();
-            add_path(&mut url, more).unwrap();
-            assert_eq!(url.as_str(), expected, "{more}");
+            let mut target = parsed(base);
+            target.add_path(more).ok().unwrap();
+            assert_eq!(target.as_str(), expected, "{more}");
+            assert!(target == parsed(expected), "{more}");
         }
         for more in ["..", "a/../b", "%2e%2E", ".%2e/x", "a//b", "/a", "a%2fb", "a%5Cb", "a\\b", "a;b", "."] {
-            let mut url = Url::parse("https://ok.example/cart").unwrap();
-            assert_eq!(add_path(&mut url, more), Err(BadTarget::Path), "{more}");
+            assert!(parsed("https://ok.example/cart").add_path(more) == Err(BadTarget::Path), "{more}");
         }
     }
 
     #[test]
     fn a_query_is_added_behind_the_own_one() {
         for (base, more, expected) in [
-            ("https://ok.example/", Some("a=%2B&b"), "https://ok.example/?a=%2B&b"),
-            ("https://ok.example/?x=1#f", Some("a"), "https://ok.example/?x=1&a#f"),
-            ("https://ok.example/?", Some("a"), "https://ok.example/?&a"),
-            ("https://ok.example/?x", Some(""), "https://ok.example/?x"),
-            ("https://ok.example/", None, "https://ok.example/"),
-            ("https://ok.example/", Some("q=é"), "https://ok.example/?q=%C3%A9"),
+            ("https://ok.example/", "a=%2B&b", "https://ok.example/?a=%2B&b"),
+            ("https://ok.example/?x=1#f", "a", "https://ok.example/?x=1&a#f"),
+            ("https://ok.example/?", "a", "https://ok.example/?&a"),
+            ("https://ok.example/?x", "", "https://ok.example/?x"),
+            ("https://ok.example/", "q=é", "https://ok.example/?q=%C3%A9"),
+            ("https://ok.example/?#f", "q='#", "https://ok.example/?&q=%27%23#f"),
+            ("https://ok.example#f?g", "a", "https://ok.example/?a#f?g"),
         ] {
-            let mut url = Url::parse(base).unwrap();
-            add_query(&mut url, more);
-            assert_eq!(url.as_str(), expected, "{more:?}");
+            let mut target = parsed(base);
+            target.add_query(more).ok().unwrap();
+            assert_eq!(target.as_str(), expected, "{more}");
+            assert!(target == parsed(expected), "{more}");
         }
     }
 }

@@ -17,6 +17,7 @@ mod config_faults;
 mod consent;
 mod endurance;
 mod generated;
+mod golden;
 mod hand_off;
 mod http2;
 mod http2_client;
@@ -26,6 +27,8 @@ mod interop;
 mod keys;
 mod kubernetes;
 mod landing;
+#[path = "../../fuzz/laws.rs"]
+mod laws;
 mod lifecycle;
 mod limits;
 mod logs;

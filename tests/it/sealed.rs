@@ -495,7 +495,7 @@ fn linker(keys: &[Key]) -> Linker {
 fn hand_off_at(linker: &Linker, now: u64) -> String {
     let Decision::HandOff(hand_off) = linker.decide(&Visit { now, ..VISIT }) else { panic!("no hand-off at {now}") };
     assert_eq!(hand_off.carried, Ok(Class::Named));
-    hand_off.destination.url().query().unwrap().to_owned()
+    hand_off.destination.target().query().unwrap().to_owned()
 }
 
 /// A landing at a time, which must be clean, and has a cookie only if it is adopted.

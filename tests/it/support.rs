@@ -230,7 +230,8 @@ impl Ask<'_> {
 /// A connection that sends and reads bytes.
 pub struct Client {
     stream: Box<dyn Wire>,
-    is_head: bool,
+    /// Whether the next reply has no body, whatever length it tells.
+    pub is_head: bool,
 }
 
 /// What bytes go over: a socket, or TLS on it.

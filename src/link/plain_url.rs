@@ -1,0 +1,241 @@
+//! The proof, in one pass, that a URL reads as itself: that the WHATWG parser prints this text again, byte for byte.
+//!
+//! Nearly every URL that a visitor follows is written the way the parser would write it. For such a text parsing has
+//! nothing to do but to find the parts, and that costs a tenth of what the parser costs. Where anything at all is left
+//! to do, to repair or to judge, there is no proof, and the parser reads the text ([`super::target`]).
+//!
+//! Why a proven text reads as itself (URL Standard, "URL parsing", state by state):
+//!
+//! * **Before everything.** The parser trims controls and spaces and drops tabs and line ends. No class below has a byte
+//!   outside `!` to `~`, so there are none.
+//! * **Scheme.** The text begins with `https://` or `http://` in lower case: both are special, so exactly two slashes and
+//!   an authority follow. The host is not empty, so no third slash is skipped.
+//! * **User.** An authority holds one only with an `@`, which is in no label and no port.
+//! * **Host.** It is of labels of `a-z`, `0-9` and `-`, each begins and ends with a letter or a digit. There is nothing to
+//!   percent-decode. Domain to ASCII maps none of these bytes, checks neither hyphens nor lengths here, and looks into no
+//!   label that does not begin with `xn--`; one that does is not proven. The host is an IPv4 address only if its last label
+//!   is a number, which begins with a digit; the last label begins with a letter. It is an IPv6 address only with a `[`.
+//!   An empty label, and so a dot at the end, is not proven.
+//! * **Port.** None; or a number from 1 to 65535 without a zero in front, which prints as it stands, and not the
+//!   scheme's own, which would go.
+//! * **Path.** It is there and begins with `/`; an empty one would become `/`. Its bytes are outside the path
+//!   percent-encode set, and are no `\`, which would become `/`. A segment goes only if it is `.`, `..` or either with
+//!   `%2e` for a dot; no proven segment begins with `.` or with `%2e`. A `%` stays a `%` whatever follows.
+//! * **Query and fragment.** Their bytes are outside the special-query and the fragment percent-encode set. The query
+//!   ends at the first `#`, which is in no class but the fragment's.
+//!
+//! The classes are no larger than these reasons need; `^` and `|`, about which versions of the Standard differ, are in no
+//! path. `tests/it/properties.rs` and the fuzz target `target` hold the proof against the parser.
+
+use super::entry::Scheme;
+use super::target::Parts;
+
+/// The parts of a text that is proven to read as itself.
+pub(super) fn prove(text: &str) -> Option<Parts> {
+    let (scheme, rest) = match text.strip_prefix("https://") {
+        Some(rest) => (Scheme::Https, rest),
+        None => (Scheme::Http, text.strip_prefix("http://")?),
+    };
+    let rest = rest.as_bytes();
+    let at = |rest: &[u8]| text.len() - rest.len();
+
+    let rest = behind_host(rest)?;
+    let host_end = at(rest);
+    let (port, rest) = behind_port(rest, scheme)?;
+    let path = at(rest);
+    let rest = behind_path(rest)?;
+    let query = at(rest);
+    let rest = if rest.first() == Some(&b'?') { behind(rest, QUERY) } else { rest };
+    let fragment = at(rest);
+    let rest = if rest.first() == Some(&b'#') { behind(rest, FRAGMENT) } else { rest };
+    rest.is_empty().then_some(Parts { scheme, host_end, port, path, query, fragment })
+}
+
+/// Whether a text can stand in a query of a URL as it is.
+pub(super) fn is_plain_query(text: &str) -> bool {
+    behind(text.as_bytes(), QUERY).is_empty()
+}
+
+/// Whether a text without dot segments can stand in the path of a URL as it is.
+pub(super) fn is_plain_path(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'/' || is(byte, SEGMENT))
+}
+
+/// What follows the host, which begins here.
+fn behind_host(mut rest: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (label, behind) = rest.split_at_checked(rest.len() - behind(rest, LABEL).len())?;
+        let first = *label.first()?;
+        if first == b'-' || label.ends_with(b"-") || label.starts_with(b"xn--") {
+            return None;
+        }
+        match behind.split_first()? {
+            (b'.', next) => rest = next,
+            // The host ends here, so this label was its last.
+            _ if first.is_ascii_digit() => return None,
+            _ => return Some(behind),
+        }
+    }
+}
+
+/// The port in force, and what follows it; the path must.
+fn behind_port(rest: &[u8], scheme: Scheme) -> Option<(u16, &[u8])> {
+    let Some(digits) = rest.strip_prefix(b":") else { return Some((scheme.default_port(), rest)) };
+    let mut port: u16 = 0;
+    let mut rest = digits;
+    while let [digit @ b'0'..=b'9', next @ ..] = rest {
+        port = port.checked_mul(10)?.checked_add(u16::from(digit - b'0'))?;
+        rest = next;
+    }
+    (!digits.starts_with(b"0") && port != 0 && port != scheme.default_port()).then_some((port, rest))
+}
+
+/// What follows the path, which begins here with a slash.
+fn behind_path(mut rest: &[u8]) -> Option<&[u8]> {
+    rest = rest.strip_prefix(b"/")?;
+    loop {
+        if let [b'.', ..] | [b'%', b'2', b'e' | b'E', ..] = rest {
+            return None;
+        }
+        rest = behind(rest, SEGMENT);
+        match rest.strip_prefix(b"/") {
+            Some(next) => rest = next,
+            None => return Some(rest),
+        }
+    }
+}
+
+/// What follows the bytes of a class that stand here, be they none.
+fn behind(mut rest: &[u8], class: u8) -> &[u8] {
+    while let [byte, next @ ..] = rest
+        && is(*byte, class)
+    {
+        rest = next;
+    }
+    rest
+}
+
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES.get(usize::from(byte)).is_some_and(|classes| classes & class != 0)
+}
+
+/// A letter in lower case, a digit or `-`.
+const LABEL: u8 = 1;
+/// Visible and outside the path percent-encode set; no `/`, `\`, `^` or `|`.
+const SEGMENT: u8 = 2;
+/// Visible and outside the special-query percent-encode set; no `#`.
+const QUERY: u8 = 4;
+/// Visible and outside the fragment percent-encode set.
+const FRAGMENT: u8 = 8;
+
+/// The classes of each byte.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        let mut class = 0;
+        if matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-') {
+            class |= LABEL;
+        }
+        if !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'?' | b'`' | b'{' | b'}' | b'/' | b'\\' | b'^' | b'|') {
+            class |= SEGMENT;
+        }
+        if !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\'') {
+            class |= QUERY;
+        }
+        if !matches!(byte, b'"' | b'<' | b'>' | b'`') {
+            class |= FRAGMENT;
+        }
+        #[expect(clippy::indexing_slicing, reason = "there are 256 places, and it is done when this is compiled")]
+        {
+            classes[byte as usize] = class;
+        }
+        byte += 1;
+    }
+    classes
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ordinary_url_is_proven() {
+        for text in [
+            "https://ok.example/",
+            "http://ok.example/",
+            "https://yoursite.3rd-party-checkout.com/cart/item?sku=1&q=a%20b#pay",
+            "https://a.b-c.d2.example:8443/a//b/",
+            "http://ok.example:443/?",
+            "https://ok.example/#",
+            "https://ok.example/a;b=c,d/(e)!$&'*+:@~_/%/%zz?a[]={b}|^`\\?/",
+            "https://ok.example/a.b/c%2eD#/../?#\\{|}^'",
+            "https://localhost:65535/",
+            "https://a--b.r3---sn.example/",
+        ] {
+            assert!(prove(text).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn whatever_the_parser_might_change_is_not_proven() {
+        for text in [
+            "",
+            "https://",
+            "https:///",
+            "HTTPS://ok.example/",
+            "ftp://ok.example/",
+            "https://ok.example",
+            "https://ok.example?x",
+            "https://ok.example#x",
+            "https://OK.example/",
+            "https://ok.example./",
+            "https://.ok.example/",
+            "https://a..example/",
+            "https://-a.example/",
+            "https://a-.example/",
+            "https://a_b.example/",
+            "https://xn--bcher-kva.example/",
+            "https://a.xn--p1ai/",
+            "https://b\u{fc}cher.example/",
+            "https://127.0.0.1/",
+            "https://ok.1/",
+            "https://ok.0x7f/",
+            "https://1/",
+            "https://[::1]/",
+            "https://user@ok.example/",
+            "https://ok%2eexample/",
+            "https://ok.example:/",
+            "https://ok.example:443/",
+            "http://ok.example:80/",
+            "https://ok.example:0/",
+            "https://ok.example:08443/",
+            "https://ok.example:65536/",
+            "https://ok.example:99999999999999999999/",
+            "https://ok.example:8443",
+            "https://ok.example:x/",
+            "https://ok.example/.",
+            "https://ok.example/a/../b",
+            "https://ok.example/.well-known",
+            "https://ok.example/a/%2E%2e/b",
+            "https://ok.example/a/%2e",
+            "https://ok.example/a\\b",
+            "https://ok.example/a b",
+            "https://ok.example/a\tb",
+            "https://ok.example/a\"b",
+            "https://ok.example/a{b}",
+            "https://ok.example/a^b|c",
+            "https://ok.example/\u{e9}",
+            "https://ok.example/?\u{e9}",
+            "https://ok.example/#\u{e9}",
+            "https://ok.example/?a'b",
+            "https://ok.example/?a<b",
+            "https://ok.example/#a`b",
+            "https://ok.example/\u{7f}",
+            " https://ok.example/",
+            "https://ok.example/ ",
+        ] {
+            assert!(prove(text).is_none(), "{text}");
+        }
+    }
+}
