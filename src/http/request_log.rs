@@ -94,7 +94,12 @@ impl RequestLog {
                 Method::HEAD => "HEAD",
                 _ => "other",
             },
-            host: host(head).and_then(loggable_host),
+            host: host(head).and_then(|host| match decision.role() {
+                // Somebody's who may have written anything.
+                Role::None => loggable_host(host),
+                // One of the configuration's.
+                Role::Origin | Role::Destination => std::str::from_utf8(host).ok(),
+            }),
             path: loggable_path(head.uri.path()),
             identity,
             micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),

@@ -47,6 +47,7 @@ mod scale;
 mod scale_out;
 mod sealed;
 mod secrets;
+mod sleep;
 mod sockets;
 mod support;
 mod systemd;
