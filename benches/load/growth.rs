@@ -34,7 +34,7 @@ pub fn section(ground: &Ground, load: Load, effort: Effort) -> Outcome<Section> 
         "MiB more",
         "first answer ms",
     ]);
-    for (row, server) in servers.iter().enumerate() {
+    for (row, server) in servers.iter().enumerate().filter(|(row, _)| rounds.has(*row)) {
         serving.push(vec![
             server.label.clone(),
             number(rounds.median(row, rate), 0),
@@ -57,18 +57,20 @@ pub fn section(ground: &Ground, load: Load, effort: Effort) -> Outcome<Section> 
     ]);
     for server in &servers {
         match reloads(server, ground, load, effort) {
-            Ok(found) => reloading.push(vec![
-                server.label.clone(),
-                number(found.lasts, 1),
-                number(found.rate, 0),
-                number(found.ratio, 3),
-                number(found.p99, 0),
-                number(found.p99_otherwise, 0),
-            ]),
+            Ok(found) => {
+                eprintln!("{}: reloaded", server.label);
+                reloading.push(vec![
+                    server.label.clone(),
+                    number(found.lasts, 1),
+                    number(found.rate, 0),
+                    number(found.ratio, 3),
+                    number(found.p99, 0),
+                    number(found.p99_otherwise, 0),
+                ]);
+            }
             Err(error) => notes.push(error.to_string()),
         }
         refuse_when_told()?;
-        eprintln!("{}: reloaded", server.label);
     }
     notes.sort();
     notes.dedup();

@@ -199,7 +199,8 @@ impl Running {
     fn last_word(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("[NOTICE]"));
-        lines.next().unwrap_or("it says nothing").to_owned()
+        // Where the files of this start are means nothing to anybody later.
+        lines.next().unwrap_or("it says nothing").replace(&format!("{}/", self.folder.display()), "")
     }
 }
 
