@@ -115,7 +115,7 @@ struct Demo {
     crosslink: Handler,
     port: u16,
     /// Who was in the shop last, so that the checkout can say whether it got the same.
-    last_seen: Mutex<Option<Identity>>,
+    last_seen: Mutex<Option<Identity<'static>>>,
 }
 
 impl Answer for Demo {
@@ -151,7 +151,7 @@ impl Demo {
 
     fn checkout(&self, visit: &Visit<'_>) -> Response<Full<Bytes>> {
         let identity = identity(visit);
-        let value = identity.as_ref().map_or("none", Identity::reveal);
+        let value = identity.as_ref().map_or("none", |identity| identity.reveal());
         let last_seen = self.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (verdict, verdict_text) = match &identity {
             None => ("none", "The checkout knows nobody: no identity came along."),
@@ -175,13 +175,13 @@ impl Demo {
 
     fn remember(&self, visit: &Visit<'_>) {
         if let Some(identity) = identity(visit) {
-            *self.last_seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+            *self.last_seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity.into_owned());
         }
     }
 }
 
 /// What the KISSmetrics script would say: `km_ni`, else `km_ai`.
-fn identity(visit: &Visit<'_>) -> Option<Identity> {
+fn identity<'a>(visit: &Visit<'a>) -> Option<Identity<'a>> {
     let usable = |name| read_cookie(visit.cookies, name).and_then(|value| Identity::from_cookie(value).ok());
     usable("km_ni").or_else(|| usable("km_ai"))
 }

@@ -20,7 +20,7 @@ pub fn of(decision: Decision<'_>, mut headers: HeaderMap) -> Response<Full<Bytes
     let status = status(&decision);
     let body = match decision {
         Decision::HandOff(HandOff { destination, .. }) => {
-            redirect(destination.target().as_str().to_owned(), None, &mut headers)
+            redirect(destination.into_location(), None, &mut headers)
         }
         Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie, &mut headers),
         Decision::Identify(Identify::Landed(Land { set_cookie, .. })) => go_on(set_cookie, &mut headers),

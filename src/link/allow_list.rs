@@ -76,6 +76,13 @@ impl Destination {
         &self.target
     }
 
+    /// The admitted URL as the value of a `Location`. Its text has no byte of room to spare where it was made by `decorate`,
+    /// so it can be sent without a copy.
+    #[must_use]
+    pub fn into_location(self) -> String {
+        self.target.into()
+    }
+
     /// The place in the file of the pair that admits it.
     pub(super) fn pair(&self) -> usize {
         self.pair

@@ -22,8 +22,8 @@ pub(super) struct Arrival<'l> {
 }
 
 /// An identity that came in a URL and can be believed as far as its way allows.
-struct Believed {
-    identity: Identity,
+struct Believed<'a> {
+    identity: Identity<'a>,
     /// What is left to prove of the token that it came in; `None` if it came in plain text.
     token: Option<FirstUse>,
 }
@@ -54,13 +54,13 @@ impl<'l> Arrival<'l> {
     }
 
     /// The identity in the URL, or why it is not adopted, whatever the visitor has here.
-    fn believe(
+    fn believe<'a>(
         &self,
-        arrived: Arrived<'_>,
+        arrived: Arrived<'a>,
         destination: &str,
         visit: &Visit<'_>,
         trace: &mut impl Trace,
-    ) -> Result<Believed, Outcome> {
+    ) -> Result<Believed<'a>, Outcome> {
         if !is_navigation(visit) {
             return Err(Outcome::NotNavigation);
         }
@@ -98,7 +98,7 @@ impl<'l> Arrival<'l> {
     }
 
     /// Sets the cookie, unless what the visitor has here stays.
-    fn adopt(&self, believed: &Believed, visit: &Visit<'_>, land: &mut Land<'_>, trace: &mut impl Trace) {
+    fn adopt(&self, believed: &Believed<'_>, visit: &Visit<'_>, land: &mut Land<'_>, trace: &mut impl Trace) {
         let Believed { identity, token } = believed;
         land.class = Some(identity.class());
         land.outcome = self.judge(identity, token.is_some(), visit, trace);
@@ -119,7 +119,7 @@ impl<'l> Arrival<'l> {
     }
 
     /// What becomes of an arriving identity beside the one that the visitor has here.
-    fn judge(&self, arriving: &Identity, sealed: bool, visit: &Visit<'_>, trace: &mut impl Trace) -> Outcome {
+    fn judge(&self, arriving: &Identity<'_>, sealed: bool, visit: &Visit<'_>, trace: &mut impl Trace) -> Outcome {
         let own: Vec<&str> = std::iter::once(self.cookie.name.as_str()).chain(self.anonymous_cookie()).collect();
         let others = self.pair.cookies.iter().map(String::as_str).filter(|name| !own.contains(name));
         let existing = read_identity(visit.cookies, own.iter().copied().chain(others), trace);

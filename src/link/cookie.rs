@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use cookie::{Cookie, SameSite as CookieSameSite};
+use memchr::memchr;
+use memchr::memmem::Finder;
 
 use super::domain::Domain;
 use super::entry::Entry;
@@ -15,11 +17,11 @@ use super::identity::Identity;
 /// Bytes around it that are no UTF-8, or no cookie at all, neither hide nor break it.
 #[must_use]
 pub fn read<'a>(fields: &[&'a [u8]], name: &str) -> Option<&'a [u8]> {
+    // A browser's cookies are many and long: the name is searched for, and only where it stands are cookies told apart.
+    let names = Finder::new(name);
     let mut found = None;
-    for cookie in fields.iter().flat_map(|field| field.split(|byte| *byte == b';')) {
-        let rest = cookie.trim_ascii().strip_prefix(name.as_bytes()).map(<[u8]>::trim_ascii_start);
-        if let Some(value) = rest.and_then(|rest| rest.strip_prefix(b"=")) {
-            let value = value.trim_ascii_start();
+    for field in fields {
+        for value in names.find_iter(field).filter_map(|at| value_at(field, at, name.len())) {
             if !value.is_empty() {
                 return Some(value);
             }
@@ -27,6 +29,18 @@ pub fn read<'a>(fields: &[&'a [u8]], name: &str) -> Option<&'a [u8]> {
         }
     }
     found
+}
+
+/// The value of the cookie whose name stands there, if it is a name that stands there.
+fn value_at(field: &[u8], at: usize, name: usize) -> Option<&[u8]> {
+    let (before, rest) = field.split_at_checked(at)?;
+    let before = before.trim_ascii_end();
+    if !before.is_empty() && !before.ends_with(b";") {
+        return None;
+    }
+    let value = rest.get(name..)?.trim_ascii_start().strip_prefix(b"=")?;
+    let end = memchr(b';', value).unwrap_or(value.len());
+    value.get(..end).map(<[u8]>::trim_ascii)
 }
 
 /// The cookie that a landing writes: its name and attributes, ready for an identity.
@@ -80,7 +94,7 @@ impl CookieDomain {
 impl IdentityCookie {
     /// The value of a `Set-Cookie` field. It is never `HttpOnly`: the page's script must read it.
     #[must_use]
-    pub fn write(&self, identity: &Identity) -> String {
+    pub fn write(&self, identity: &Identity<'_>) -> String {
         let max_age = cookie::time::Duration::seconds(i64::try_from(self.max_age.as_secs()).unwrap_or(i64::MAX));
         let mut cookie = Cookie::build((self.name.as_str(), identity.escaped().to_string()))
             .path("/")
@@ -120,6 +134,10 @@ mod tests {
             (vec![b"km_ni"], None),
             (vec![b"KM_NI=bob; xkm_ni=bob; km_nix=bob"], None),
             (vec![b"a=\"; km_ni=bob\""], Some(b"bob\"")),
+            (vec![b"a=km_ni=eve; km_ni=bob"], Some(b"bob")),
+            (vec![b"km_nikm_ni=eve;km_ni km_ni=eve;km_ni\t=\tbob"], Some(b"bob")),
+            (vec![b"km_ni=;", b"km_ni=bob"], Some(b"bob")),
+            (vec![b"km_ni", b"=bob"], None),
             (vec![], None),
         ] {
             assert_eq!(read(&fields, "km_ni"), expected, "{fields:?}");

@@ -1,5 +1,6 @@
 //! The parameter that carries an identity goes onto a URL and comes off again; every other byte stays as it is.
 
+use super::identity::Identity;
 use super::query;
 
 /// The query parameter of a pair, `kmi` unless it says otherwise.
@@ -41,14 +42,24 @@ impl Parameter {
     /// Whether a pair of a query names an identity: this parameter, `kmi` and `km_i` beside each other (the KISSmetrics
     /// script takes both), or the token `kmt`.
     fn claims(&self, pair: &str) -> bool {
-        self.is_plain(pair) || query::is_named(pair, TOKEN)
+        match self.twin() {
+            Some(twin) => query::is_one_of(pair, &[&self.name, twin, TOKEN]),
+            None => query::is_one_of(pair, &[&self.name, TOKEN]),
+        }
     }
 
     /// Whether a pair carries an identity in plain text.
     fn is_plain(&self, pair: &str) -> bool {
-        let is_kissmetrics = [KMI, KMI_TWIN].contains(&self.name.as_str());
-        query::is_named(pair, &self.name)
-            || (is_kissmetrics && (query::is_named(pair, KMI) || query::is_named(pair, KMI_TWIN)))
+        query::is_one_of(pair, &[&self.name, self.twin().unwrap_or(&self.name)])
+    }
+
+    /// The other name under which the KISSmetrics script reads the parameter.
+    fn twin(&self) -> Option<&'static str> {
+        match self.name.as_str() {
+            KMI => Some(KMI_TWIN),
+            KMI_TWIN => Some(KMI),
+            _ => None,
+        }
     }
 
     /// Whether a query names an identity at all, which makes a request on a destination a landing.
@@ -64,12 +75,12 @@ impl Default for Parameter {
     }
 }
 
-/// What is put onto a URL, escaped already.
+/// What is put onto a URL.
 #[derive(Clone, Copy)]
 pub enum Decoration<'a> {
-    /// The identity in plain text, under the parameter's name.
-    Plain(&'a str),
-    /// A token, as `kmt`.
+    /// The identity in plain text, escaped, under the parameter's name.
+    Plain(&'a Identity<'a>),
+    /// A token, as `kmt`; it needs no escaping.
     Token(&'a str),
     /// Nothing.
     Nothing,
@@ -80,18 +91,14 @@ pub enum Decoration<'a> {
 #[must_use]
 pub fn decorate(url: &str, parameter: &Parameter, decoration: Decoration<'_>) -> String {
     let (target, fragment) = split_before(url, '#');
-    let (mut decorated, had_query) = strip(target, parameter);
-    let named = match decoration {
-        Decoration::Plain(value) => Some((parameter.name.as_str(), value)),
-        Decoration::Token(value) => Some((TOKEN, value)),
-        Decoration::Nothing => None,
-    };
-    if let Some((name, value)) = named {
-        decorated.push(if had_query { '&' } else { '?' });
-        decorated.push_str(name);
-        decorated.push('=');
-        decorated.push_str(value);
-    }
+    // Measured first, then written: such a text becomes a field of the answer without another copy.
+    let kept = Kept::of(target, parameter);
+    let mut length = fragment.len();
+    kept.each(&mut |piece| length += piece.len());
+    kept.each_added(decoration, &mut |piece| length += piece.len());
+    let mut decorated = String::with_capacity(length);
+    kept.each(&mut |piece| decorated.push_str(piece));
+    kept.each_added(decoration, &mut |piece| decorated.push_str(piece));
     decorated.push_str(fragment);
     decorated
 }
@@ -122,7 +129,8 @@ pub enum Arrived<'a> {
 #[must_use]
 pub fn undecorate<'a>(url: &'a str, parameter: &Parameter) -> Undecorated<'a> {
     let (target, fragment) = split_before(url, '#');
-    let (mut clean, _) = strip(target, parameter);
+    let mut clean = String::with_capacity(url.len());
+    Kept::of(target, parameter).each(&mut |piece| clean.push_str(piece));
     clean.push_str(fragment);
     let (_, query) = split_before(target, '?');
     let mut arrived = Arrived::Nothing;
@@ -138,21 +146,65 @@ pub fn undecorate<'a>(url: &'a str, parameter: &Parameter) -> Undecorated<'a> {
     Undecorated { clean, arrived }
 }
 
-/// The text without the pairs that name an identity, and whether a query, even an empty one, is left.
-fn strip(target: &str, parameter: &Parameter) -> (String, bool) {
-    let (path, query) = split_before(target, '?');
-    let Some(query) = query.strip_prefix('?') else {
-        return (path.to_owned(), false);
-    };
-    let mut text = String::with_capacity(target.len() + 64);
-    text.push_str(path);
-    let mut has_query = false;
-    for pair in query::pairs(query).filter(|pair| !parameter.claims(pair)) {
-        text.push(if has_query { '&' } else { '?' });
-        text.push_str(pair);
-        has_query = true;
+/// A URL before its fragment, of which the pairs are kept that name no identity.
+struct Kept<'a> {
+    parameter: &'a Parameter,
+    path: &'a str,
+    /// With its question mark, or empty.
+    query: &'a str,
+    /// Whether a pair, be it an empty one, is kept.
+    has_query: bool,
+    /// Whether a pair names an identity.
+    has_claim: bool,
+}
+
+impl<'a> Kept<'a> {
+    fn of(target: &'a str, parameter: &'a Parameter) -> Self {
+        let (path, query) = split_before(target, '?');
+        let (mut has_query, mut has_claim) = (false, false);
+        if let Some(query) = query.strip_prefix('?') {
+            for pair in query::pairs(query) {
+                *(if parameter.claims(pair) { &mut has_claim } else { &mut has_query }) = true;
+            }
+        }
+        Self { parameter, path, query, has_query, has_claim }
     }
-    (text, has_query)
+
+    /// Each piece of what is kept.
+    fn each(&self, piece: &mut impl FnMut(&str)) {
+        piece(self.path);
+        if !self.has_claim {
+            return piece(self.query);
+        }
+        let mut mark = "?";
+        for pair in query::pairs(self.query.strip_prefix('?').unwrap_or_default()) {
+            if !self.parameter.claims(pair) {
+                piece(mark);
+                piece(pair);
+                mark = "&";
+            }
+        }
+    }
+
+    /// Each piece of what is put behind it.
+    fn each_added(&self, decoration: Decoration<'_>, piece: &mut impl FnMut(&str)) {
+        let mut named = |name| {
+            piece(if self.has_query { "&" } else { "?" });
+            piece(name);
+            piece("=");
+        };
+        match decoration {
+            Decoration::Plain(identity) => {
+                named(&self.parameter.name);
+                identity.escaped().for_each(piece);
+            }
+            Decoration::Token(token) => {
+                named(TOKEN);
+                piece(token);
+            }
+            Decoration::Nothing => {}
+        }
+    }
 }
 
 /// Splits before the first `mark`; without one the second part is empty.
@@ -171,7 +223,10 @@ mod tests {
     use super::*;
 
     fn decorated(url: &str, value: &str) -> String {
-        decorate(url, &Parameter::default(), Decoration::Plain(value))
+        let identity = Identity::from_cookie(value.as_bytes()).unwrap();
+        let decorated = decorate(url, &Parameter::default(), Decoration::Plain(&identity));
+        assert_eq!(decorated.capacity(), decorated.len(), "{url}");
+        decorated
     }
 
     #[test]
@@ -205,7 +260,8 @@ mod tests {
     fn another_parameter_leaves_km_i_alone() {
         let parameter = Parameter::parse("ajs_aid").unwrap();
         let url = "https://ok/?km_i=1&kmi=2&ajs_aid=3&kmt=4";
-        assert_eq!(decorate(url, &parameter, Decoration::Plain("x")), "https://ok/?km_i=1&kmi=2&ajs_aid=x");
+        let identity = Identity::from_cookie(b"x").unwrap();
+        assert_eq!(decorate(url, &parameter, Decoration::Plain(&identity)), "https://ok/?km_i=1&kmi=2&ajs_aid=x");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt;
 
 use url::Host;
 
+use super::plain_url;
+
 /// A normalised host: lower-case A-labels, or an IP address as the URL Standard writes it (`[::1]`).
 ///
 /// Two hosts are the same exactly when their `Domain`s are equal.
@@ -105,6 +107,13 @@ impl fmt::Display for Domain {
     }
 }
 
+/// Whether a host is written as its [`Domain`] is.
+pub(super) fn is_normal(host: &str) -> bool {
+    // Nearly every host is proven to be, without being parsed.
+    (host.len() <= MAX_NAME && plain_url::is_plain_host(host))
+        || Domain::parse(host).is_ok_and(|domain| domain.text == host)
+}
+
 /// The registrable domain of a host as it stands in a URL or a `Host`, where it has one.
 pub(super) fn registrable(host: &str) -> Option<&str> {
     psl::domain_str(host)
@@ -195,6 +204,30 @@ mod tests {
             ("shop_1.example", "shop_1.example"),
         ] {
             assert_eq!(Domain::parse(text).unwrap().as_str(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_normal_host_is_written_as_its_domain() {
+        let long = format!("{}example", "a.".repeat(123));
+        for (host, expected) in [
+            ("www.yoursite.com", true),
+            ("xn--bcher-kva.example", true),
+            ("shop_1.example", true),
+            ("127.0.0.1", true),
+            ("[::1]", true),
+            (long.as_str(), true),
+            (&format!("a{long}"), false),
+            ("WWW.yoursite.com", false),
+            ("b\u{fc}cher.example", false),
+            ("a..b", false),
+            ("a.example.", false),
+            ("0x7f.1", false),
+            ("xn--a", false),
+            ("a%2eb", false),
+            ("", false),
+        ] {
+            assert_eq!(is_normal(host), expected, "{host}");
         }
     }
 

@@ -1,16 +1,26 @@
 //! The visitor's identity: opaque, bounded, and never shown by accident.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use arrayvec::{ArrayString, ArrayVec};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
 /// One visitor's identity as the analytics script knows it, decoded.
 ///
 /// Its `Debug` hides the value, so that no log line can hold it by mistake.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Identity {
-    value: String,
+pub struct Identity<'a> {
+    value: Value<'a>,
     class: Class,
+}
+
+/// The text of an identity. Most are borrowed from where they stand or, where they are escaped, short enough to be decoded
+/// without memory of their own.
+#[derive(Clone)]
+enum Value<'a> {
+    Text(Cow<'a, str>),
+    Short(ArrayString<SHORT>),
 }
 
 /// What kind of identity it is.
@@ -39,26 +49,36 @@ pub enum Unusable {
     Placeholder,
 }
 
-impl Identity {
+impl<'a> Identity<'a> {
     /// Reads a cookie's value: percent-decoded once, `+` is a plus, as `decodeURIComponent` reads it.
     ///
     /// # Errors
     /// [`Unusable`] by the rules of the crate's README, "Which identity".
-    pub fn from_cookie(raw: &[u8]) -> Result<Self, Unusable> {
+    pub fn from_cookie(raw: &'a [u8]) -> Result<Self, Unusable> {
+        if !raw.contains(&b'%') {
+            let value = std::str::from_utf8(raw).map_err(|_| Unusable::NotUtf8)?;
+            return Self::new(Value::Text(Cow::Borrowed(value)));
+        }
         if !has_whole_escapes(raw) {
             return Err(Unusable::BadEscape);
         }
-        let value = percent_decode(raw).decode_utf8().map_err(|_| Unusable::NotUtf8)?;
-        Self::new(value.into_owned())
+        let mut bytes = percent_decode(raw);
+        let short: ArrayVec<u8, SHORT> = bytes.by_ref().take(SHORT).collect();
+        Self::new(match bytes.next() {
+            None => Value::Short(
+                str::from_utf8(&short).ok().and_then(|text| ArrayString::from(text).ok()).ok_or(Unusable::NotUtf8)?,
+            ),
+            Some(_) => Value::Text(percent_decode(raw).decode_utf8().map_err(|_| Unusable::NotUtf8)?),
+        })
     }
 
     /// Reads a query's value as the script reads it: like a cookie's, but `+` is a space.
     ///
     /// # Errors
     /// As [`Identity::from_cookie`].
-    pub fn from_query(raw: &str) -> Result<Self, Unusable> {
+    pub fn from_query(raw: &'a str) -> Result<Self, Unusable> {
         if raw.contains('+') {
-            return Self::from_cookie(raw.replace('+', " ").as_bytes());
+            return Identity::from_cookie(raw.replace('+', " ").as_bytes()).map(Identity::into_owned);
         }
         Self::from_cookie(raw.as_bytes())
     }
@@ -68,24 +88,37 @@ impl Identity {
     /// # Errors
     /// As [`Identity::from_cookie`].
     pub(super) fn from_token(value: String, class: Class) -> Result<Self, Unusable> {
-        Ok(Self { class, ..Self::new(value)? })
+        Ok(Self { class, ..Self::new(Value::Text(Cow::Owned(value)))? })
     }
 
-    fn new(value: String) -> Result<Self, Unusable> {
-        if value.chars().count() > MAX_CHARS {
+    fn new(value: Value<'a>) -> Result<Self, Unusable> {
+        let text = value.as_str();
+        // A character has a byte at the least, and nearly every identity has no others.
+        if text.len() > MAX_CHARS && text.chars().count() > MAX_CHARS {
             return Err(Unusable::TooLong);
         }
-        if value.chars().any(char::is_control) {
+        if text.bytes().any(|byte| byte.is_ascii_control()) || (!text.is_ascii() && text.chars().any(char::is_control))
+        {
             return Err(Unusable::Control);
         }
-        if value.trim().is_empty() {
+        if text.trim().is_empty() {
             return Err(Unusable::Empty);
         }
-        if is_placeholder(&value) {
+        if is_placeholder(text) {
             return Err(Unusable::Placeholder);
         }
-        let class = if is_anonymous_shape(value.as_bytes()) { Class::Anonymous } else { Class::Named };
+        let class = if is_anonymous_shape(text.as_bytes()) { Class::Anonymous } else { Class::Named };
         Ok(Self { value, class })
+    }
+
+    /// The same, for whoever keeps it longer than the request that it came with.
+    #[must_use]
+    pub fn into_owned(self) -> Identity<'static> {
+        let value = match self.value {
+            Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Value::Short(text) => Value::Short(text),
+        };
+        Identity { value, class: self.class }
     }
 
     /// Whether it names a person or only a browser.
@@ -97,23 +130,39 @@ impl Identity {
     /// The value escaped for a URL or a cookie: ASCII letters, digits and `- _ . ! ~ * ( )` stand for themselves,
     /// every other byte is `%XX`. That is JavaScript's `encodeURIComponent` without the apostrophe, which the URL
     /// Standard's serialiser would escape anyway.
-    #[must_use]
-    pub fn escaped(&self) -> impl fmt::Display + '_ {
-        utf8_percent_encode(&self.value, ESCAPED)
+    pub fn escaped(&self) -> impl fmt::Display + Iterator<Item = &str> {
+        utf8_percent_encode(self.value.as_str(), ESCAPED)
     }
 
     /// The value itself, for whoever shows it to its owner on purpose.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        &self.value
+        self.value.as_str()
     }
 }
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for Identity<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({})", self.class.as_str())
     }
 }
+
+impl Value<'_> {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Short(text) => text,
+        }
+    }
+}
+
+impl PartialEq for Value<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Value<'_> {}
 
 impl Class {
     /// The word for logs and metrics.
@@ -164,6 +213,9 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/'
 }
 
+/// The most bytes of an identity that is decoded in place; an e-mail address is rarely longer.
+const SHORT: usize = 64;
+
 /// The most characters of a KISSmetrics person (its tracking API, `_p`).
 const MAX_CHARS: usize = 255;
 
@@ -188,7 +240,7 @@ mod tests {
     use super::*;
 
     fn cookie(raw: &str) -> Result<String, Unusable> {
-        Identity::from_cookie(raw.as_bytes()).map(|identity| identity.value)
+        Identity::from_cookie(raw.as_bytes()).map(|identity| identity.reveal().to_owned())
     }
 
     #[test]
@@ -211,6 +263,7 @@ mod tests {
     #[test]
     fn a_query_value_reads_plus_as_space() {
         assert_eq!(Identity::from_query("a+b%2Bc").unwrap().reveal(), "a b+c");
+        assert_eq!(Identity::from_query("a+b").unwrap(), Identity::from_cookie(b"a%20b").unwrap());
     }
 
     #[test]
@@ -240,7 +293,17 @@ mod tests {
         ] {
             assert_eq!(cookie(raw), Err(expected), "{raw}");
         }
+        for length in [1, 2, 21, 63, 64, 65, 66, 255] {
+            assert_eq!(cookie(&"%41".repeat(length)), Ok("A".repeat(length)));
+            assert_eq!(
+                cookie(&format!("%C3%A9{}", "%41".repeat(length - 1))),
+                Ok(format!("é{}", "A".repeat(length - 1)))
+            );
+        }
+        assert_eq!(cookie(&format!("{}%C3", "A".repeat(63))), Err(Unusable::NotUtf8));
+        assert_eq!(cookie(&format!("{}%C3%A9", "A".repeat(63))), Ok(format!("{}é", "A".repeat(63))));
         assert!(cookie(&"é".repeat(255)).is_ok());
+        assert_eq!(cookie(&"é".repeat(256)), Err(Unusable::TooLong));
         assert_eq!(cookie(&"a".repeat(256)), Err(Unusable::TooLong));
     }
 

@@ -71,13 +71,13 @@ impl OriginRules {
         &self,
         admitted: &Destination,
         pair: &DomainPair,
-        identity: Result<&Identity, &NotCarried>,
-        seal: impl FnOnce(&Identity, &str) -> Option<String>,
+        identity: Result<&Identity<'_>, &NotCarried>,
+        seal: impl FnOnce(&Identity<'_>, &str) -> Option<String>,
     ) -> Result<(Destination, Result<(), NotCarried>), BadTarget> {
         let url = admitted.target().as_str();
         let decorated = identity.map_err(|why| *why).and_then(|identity| {
             let text = match pair.hand_off {
-                Seal::Plain => decorate(url, &pair.parameter, Decoration::Plain(&identity.escaped().to_string())),
+                Seal::Plain => decorate(url, &pair.parameter, Decoration::Plain(identity)),
                 Seal::Sealed => {
                     let token = seal(identity, admitted.target().origin()).ok_or(NotCarried::Failed)?;
                     decorate(url, &pair.parameter, Decoration::Token(&token))
@@ -116,13 +116,15 @@ fn wanted(query: &str, trace: &mut impl Trace) -> Result<Target, Refusal> {
     let mut to = None;
     let mut others = String::new();
     for pair in query::pairs(query).filter(|pair| !pair.is_empty()) {
-        if !query::is_named(pair, TO) {
-            if !others.is_empty() {
-                others.push('&');
+        if query::is_named(pair, TO) {
+            if to.replace(query::value(pair)).is_some() {
+                return Err(Refusal::RepeatedTo);
             }
+        } else {
+            // They are all of the query at the most.
+            others.reserve(if others.is_empty() { query.len() } else { 0 });
+            others.push_str(if others.is_empty() { "" } else { "&" });
             others.push_str(pair);
-        } else if to.replace(query::value(pair)).is_some() {
-            return Err(Refusal::RepeatedTo);
         }
     }
     let to = to.ok_or(Refusal::MissingTo)?;

@@ -51,6 +51,11 @@ pub(super) fn prove(text: &str) -> Option<Parts> {
     rest.is_empty().then_some(Parts { scheme, host_end, port, path, query, fragment })
 }
 
+/// Whether the parser would print a host as it stands.
+pub(super) fn is_plain_host(text: &str) -> bool {
+    behind_host(text.as_bytes()).is_some_and(<[u8]>::is_empty)
+}
+
 /// Whether a text can stand in a query of a URL as it is.
 pub(super) fn is_plain_query(text: &str) -> bool {
     behind(text.as_bytes(), QUERY).is_empty()
@@ -69,11 +74,10 @@ fn behind_host(mut rest: &[u8]) -> Option<&[u8]> {
         if first == b'-' || label.ends_with(b"-") || label.starts_with(b"xn--") {
             return None;
         }
-        match behind.split_first()? {
-            (b'.', next) => rest = next,
+        match behind.strip_prefix(b".") {
+            Some(next) => rest = next,
             // The host ends here, so this label was its last.
-            _ if first.is_ascii_digit() => return None,
-            _ => return Some(behind),
+            None => return (!first.is_ascii_digit()).then_some(behind),
         }
     }
 }

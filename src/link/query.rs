@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 
 /// The pairs of a query between its `&`s, empty ones included.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = &str> {
@@ -14,8 +14,18 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = &str> {
 
 /// Whether the pair's name, percent-decoded, is `name`: `%6bmi=x` is named `kmi`.
 pub(super) fn is_named(pair: &str, name: &str) -> bool {
-    let raw = pair.split_once('=').map_or(pair, |(raw, _)| raw);
-    raw == name || (raw.contains('%') && percent_decode_str(raw).eq(name.bytes()))
+    is_one_of(pair, &[name])
+}
+
+/// Whether the pair's name, percent-decoded, is one of these.
+pub(super) fn is_one_of(pair: &str, names: &[&str]) -> bool {
+    let bytes = pair.as_bytes();
+    let end = bytes.iter().position(|byte| *byte == b'=').unwrap_or(bytes.len());
+    let raw = bytes.get(..end).unwrap_or_default();
+    if raw.contains(&b'%') {
+        return names.iter().any(|name| percent_decode(raw).eq(name.bytes()));
+    }
+    names.iter().any(|name| raw == name.as_bytes())
 }
 
 /// The raw value of a pair: what stands behind its first `=`, or nothing.

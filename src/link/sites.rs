@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::cookie::IdentityCookie;
-use super::domain::{Domain, HostPort, parents};
+use super::domain::{HostPort, is_normal, parents};
 use super::entry::Entry;
 
 /// What each host is: an origin, a destination, or both.
@@ -58,7 +58,7 @@ impl Sites {
 
     fn find_below(&self, host: &HostPort<'_>) -> Option<&DestinationSite> {
         // Only a host in its normal form can be one: the Location is made from it, and a browser must read it back.
-        if self.below.is_empty() || !Domain::parse(&host.host).is_ok_and(|domain| domain.as_str() == host.host) {
+        if self.below.is_empty() || !is_normal(&host.host) {
             return None;
         }
         parents(&host.host)

@@ -246,6 +246,12 @@ impl Target {
     }
 }
 
+impl From<Target> for String {
+    fn from(target: Target) -> Self {
+        target.text
+    }
+}
+
 impl fmt::Debug for Target {
     /// Only where it goes: what stands behind may name somebody.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -44,7 +44,7 @@ pub struct Binding<'a> {
 #[derive(Clone, Debug)]
 pub struct Opened {
     /// Who it is, with the class that the origin saw.
-    pub identity: Identity,
+    pub identity: Identity<'static>,
     /// What tells this token from every other, for as long as it lives.
     pub id: TokenId,
     /// When it may be forgotten, in seconds since 1970: it can't be opened any more then.
@@ -143,7 +143,7 @@ impl Keys {
     /// Seals an identity with the first key until [`LIFE`] after `now`, which is in seconds since 1970. The token is
     /// of letters, digits, `.`, `-` and `_`, and needs no escaping. `None` without a key or randomness.
     #[must_use]
-    pub fn seal(&self, identity: &Identity, binding: Binding<'_>, now: u64) -> Option<String> {
+    pub fn seal(&self, identity: &Identity<'_>, binding: Binding<'_>, now: u64) -> Option<String> {
         let key = self.keys.first()?;
         let payload = Payload {
             identity: identity.reveal().to_owned(),
@@ -242,7 +242,7 @@ mod tests {
         Keys::new(keys.iter().map(|(id, paserk)| Key::parse(id, paserk).unwrap()).collect())
     }
 
-    fn identity(value: &str) -> Identity {
+    fn identity(value: &str) -> Identity<'_> {
         Identity::from_cookie(value.as_bytes()).unwrap()
     }
 

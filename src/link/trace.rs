@@ -55,11 +55,11 @@ pub enum Step<'a> {
     /// A cookie is there, but can't be used.
     CookieUnusable(&'a str, Unusable),
     /// A cookie gave the identity.
-    CookieTaken(&'a str, &'a Identity),
+    CookieTaken(&'a str, &'a Identity<'a>),
     /// A cookie that was not needed any more.
     CookieNotNeeded(&'a str),
     /// The identity in the URL.
-    Arrived(&'a Identity),
+    Arrived(&'a Identity<'a>),
     /// The identity in the URL can't be used.
     ArrivedUnusable(Unusable),
     /// More than one identity in the URL.

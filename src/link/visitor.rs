@@ -9,11 +9,11 @@ use super::trace::{Step, Trace};
 use super::visit::Visit;
 
 /// The first usable identity among the named cookies.
-pub(super) fn read_identity<'n>(
-    cookies: &[&[u8]],
+pub(super) fn read_identity<'v, 'n>(
+    cookies: &[&'v [u8]],
     names: impl Iterator<Item = &'n str>,
     trace: &mut impl Trace,
-) -> Result<Identity, NotCarried> {
+) -> Result<Identity<'v>, NotCarried> {
     let mut names = names;
     let mut why_none = NotCarried::Absent;
     for name in names.by_ref() {

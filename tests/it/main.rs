@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod allocations;
 mod attacks;
 mod browser;
 mod browser_sealed;
