@@ -19,9 +19,7 @@ pub fn of(decision: Decision<'_>, mut headers: HeaderMap) -> Response<Full<Bytes
     headers.clear();
     let status = status(&decision);
     let body = match decision {
-        Decision::HandOff(HandOff { destination, .. }) => {
-            redirect(destination.into_location(), None, &mut headers)
-        }
+        Decision::HandOff(HandOff { destination, .. }) => redirect(destination.into_location(), None, &mut headers),
         Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie, &mut headers),
         Decision::Identify(Identify::Landed(Land { set_cookie, .. })) => go_on(set_cookie, &mut headers),
         Decision::Identify(Identify::Nothing | Identify::Refused(..)) => go_on(None, &mut headers),
