@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
 
-use crate::laws::both_readings_agree;
-use crate::support::{CONFIG, parse};
+use crate::laws::{both_readings_agree, no_location_leaves_the_list};
+use crate::support::{CONFIG, parse, repository};
 
 /// Pieces that URLs and attacks on them are made of.
 const PIECES: &[&str] = &[
@@ -139,6 +139,13 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 impl Request {
+    /// As the fuzz target `decide` takes it.
+    fn in_lines(&self) -> Vec<u8> {
+        let target = [self.path.as_bytes(), self.query.as_deref().unwrap_or_default().as_bytes()];
+        let host = self.host.as_deref().unwrap_or_default().as_bytes();
+        [&[host], &target[..], &self.cookies.iter().map(Vec::as_slice).collect::<Vec<_>>()].concat().join(&b'\n')
+    }
+
     fn decide<'l>(&self, linker: &'l Linker) -> Decision<'l> {
         self.decide_for(linker, None)
     }
@@ -213,6 +220,15 @@ proptest! {
         both_readings_agree(&url);
         both_readings_agree(&any);
         both_readings_agree(&format!("https://{any}"));
+    }
+
+    #[test]
+    fn no_location_leaves_the_list_of_the_fuzz_targets(request in request(), to in nearly_plain()) {
+        no_location_leaves_the_list(&request.in_lines());
+        let query = Some(format!("a=1&to={}&b", to.replace('&', "%26").replace('#', "%23")));
+        no_location_leaves_the_list(&Request { path: "/go".to_owned(), query, ..request.clone() }.in_lines());
+        let to = to.replacen("://", "://ok.example/", 1);
+        no_location_leaves_the_list(&Request { path: "/go".to_owned(), query: Some(format!("to={to}")), ..request }.in_lines());
     }
 
     #[test]
@@ -295,6 +311,21 @@ proptest! {
         if let Err(faults) = config::parse(&text) {
             prop_assert!(!faults.is_empty());
             prop_assert!(!config::render_faults("test", &text, &faults).is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_laws_hold_for_the_seeds_of_the_fuzz_targets() {
+    for (target, law) in [
+        ("target", (|text| both_readings_agree(str::from_utf8(text).unwrap())) as fn(&[u8])),
+        ("decide", no_location_leaves_the_list),
+    ] {
+        let seeds = std::fs::read_dir(repository("fuzz/corpus").join(target)).unwrap();
+        let seeds: Vec<_> = seeds.map(|seed| std::fs::read(seed.unwrap().path()).unwrap()).collect();
+        assert!(seeds.len() >= 5, "{target} has only {} seeds", seeds.len());
+        for seed in seeds {
+            law(&seed);
         }
     }
 }
