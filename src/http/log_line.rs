@@ -1,8 +1,9 @@
 //! How a line of the request log looks.
 
+use std::cell::RefCell;
 use std::fmt::{self, Display};
 use std::io::Write;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::settings::LogFormat;
 
@@ -47,38 +48,68 @@ impl Line<'_> {
     fn write_json(&self, out: &mut Vec<u8>) {
         out.reserve(ROOM);
         out.extend_from_slice(b"{\"time\":\"");
-        let _ = write!(out, "{}", humantime::format_rfc3339_micros(self.time));
-        text(out, b"\",\"role\":", Some(self.role));
-        out.extend_from_slice(b",\"pair\":");
-        // Writing to memory does not fail.
-        let _ = serde_json::to_writer(&mut *out, &self.pair);
-        text(out, b",\"outcome\":", Some(self.outcome));
-        number(out, b",\"status\":", self.status);
-        text(out, b",\"method\":", Some(self.method));
-        text(out, b",\"host\":", self.host);
-        text(out, b",\"path\":", Some(self.path));
-        text(out, b",\"identity\":", self.identity);
+        write_time(self.time, out);
+        text(out, b"\",\"role\":\"", self.role);
+        out.extend_from_slice(b"\",\"pair\":");
+        pair(out, self.pair);
+        text(out, b",\"outcome\":\"", self.outcome);
+        number(out, b"\",\"status\":", self.status);
+        text(out, b",\"method\":\"", self.method);
+        text_or_null(out, b"\",\"host\":", self.host);
+        text(out, b",\"path\":\"", self.path);
+        text_or_null(out, b"\",\"identity\":", self.identity);
         number(out, b",\"micros\":", self.micros);
         out.extend_from_slice(b",\"id\":\"");
         self.id.write(out);
-        out.push(b'"');
         if let Some(parent) = self.traceparent {
-            text(out, b",\"traceparent\":", Some(parent));
+            text(out, b"\",\"traceparent\":\"", parent);
         }
-        out.push(b'}');
+        out.extend_from_slice(b"\"}");
     }
 }
 
-fn text(out: &mut Vec<u8>, key: &[u8], value: Option<&str>) {
+/// The date and the time of day, which is the same for all lines of a second, and the microseconds.
+fn write_time(time: SystemTime, out: &mut Vec<u8>) {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != since.as_secs() || text.is_empty() {
+            *second = since.as_secs();
+            *text = humantime::format_rfc3339_seconds(time).to_string();
+        }
+        out.extend_from_slice(text.trim_end_matches('Z').as_bytes());
+    });
+    let mut digits = *b".000000Z";
+    let mut rest = since.subsec_micros();
+    for digit in digits.iter_mut().skip(1).take(6).rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend_from_slice(&digits);
+}
+
+fn text(out: &mut Vec<u8>, key: &[u8], value: &str) {
+    out.extend_from_slice(key);
+    out.extend_from_slice(value.as_bytes());
+}
+
+fn text_or_null(out: &mut Vec<u8>, key: &[u8], value: Option<&str>) {
     out.extend_from_slice(key);
     match value {
         Some(value) => {
-            out.push(b'"');
-            out.extend_from_slice(value.as_bytes());
+            text(out, b"\"", value);
             out.push(b'"');
         }
         None => out.extend_from_slice(b"null"),
     }
+}
+
+/// The name of a pair, which holds whatever the operator wrote; most hold nothing that JSON escapes.
+fn pair(out: &mut Vec<u8>, name: Option<&str>) {
+    if name.is_none_or(|name| name.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')) {
+        return text_or_null(out, b"", name);
+    }
+    // Writing to memory does not fail.
+    let _ = serde_json::to_writer(out, &name);
 }
 
 fn number(out: &mut Vec<u8>, key: &[u8], value: impl itoa::Integer) {
@@ -129,12 +160,17 @@ impl Display for Line<'_> {
     }
 }
 
+thread_local! {
+    /// The second of the last line, and how it is written.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+}
+
 /// What most lines need.
 const ROOM: usize = 320;
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::Duration;
 
     use super::*;
 

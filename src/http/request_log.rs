@@ -184,6 +184,10 @@ fn plain_part(segment: &str) -> usize {
 /// Whether a segment holds an `@`, an ordinary one or a wide one, or a token, or was escaped so often that nobody should
 /// look for more.
 fn is_telling(segment: &str) -> bool {
+    // An `@` has to be there, a `%`, or the dots of a token.
+    if segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_~".contains(&byte)) {
+        return false;
+    }
     let mut text = Cow::Borrowed(segment);
     for _ in 0..MOST_ESCAPED {
         if text.contains(['@', '\u{ff20}', '\u{fe6b}']) || text.contains("v4.local.") {

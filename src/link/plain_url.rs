@@ -110,7 +110,11 @@ fn behind_path(mut rest: &[u8]) -> Option<&[u8]> {
 }
 
 /// What follows the bytes of a class that stand here, be they none.
-fn behind(mut rest: &[u8], class: u8) -> &[u8] {
+fn behind(rest: &[u8], class: u8) -> &[u8] {
+    // Eight at a time cost less than half of what each by itself does.
+    let (eights, _) = rest.as_chunks::<8>();
+    let whole = eights.iter().take_while(|bytes| bytes.iter().fold(class, |common, byte| common & classes(*byte)) != 0);
+    let mut rest = rest.get(8 * whole.count()..).unwrap_or_default();
     while let [byte, next @ ..] = rest
         && is(*byte, class)
     {
@@ -120,7 +124,11 @@ fn behind(mut rest: &[u8], class: u8) -> &[u8] {
 }
 
 fn is(byte: u8, class: u8) -> bool {
-    CLASSES.get(usize::from(byte)).is_some_and(|classes| classes & class != 0)
+    classes(byte) & class != 0
+}
+
+fn classes(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
 /// A letter in lower case, a digit or `-`.

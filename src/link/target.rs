@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
 use super::entry::Scheme;
-use super::plain_url;
+use super::{plain_url, query};
 
 /// An absolute `http` or `https` URL exactly as the WHATWG parser prints it, without a user name, and where its parts are.
 ///
@@ -69,7 +68,7 @@ impl Target {
     /// [`BadTarget`] says why.
     pub(super) fn decode(raw: &str, room: usize) -> Result<Self, BadTarget> {
         let mut decoded = Vec::with_capacity(raw.len() + room);
-        decoded.extend(percent_decode_str(raw));
+        query::unescape(raw.as_bytes(), &mut decoded);
         Self::parse(String::from_utf8(decoded).map_err(|_| BadTarget::NotUtf8)?)
     }
 
