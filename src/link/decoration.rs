@@ -1,5 +1,7 @@
 //! The parameter that carries an identity goes onto a URL and comes off again; every other byte stays as it is.
 
+use memchr::memchr;
+
 use super::identity::Identity;
 use super::query;
 
@@ -90,7 +92,7 @@ pub enum Decoration<'a> {
 /// removed first, also when nothing is put in its place. The rest of the URL is copied byte for byte.
 #[must_use]
 pub fn decorate(url: &str, parameter: &Parameter, decoration: Decoration<'_>) -> String {
-    let (target, fragment) = split_before(url, '#');
+    let (target, fragment) = split_before(url, b'#');
     // Measured first, then written: such a text becomes a field of the answer without another copy.
     let kept = Kept::of(target, parameter);
     let mut length = fragment.len();
@@ -128,11 +130,11 @@ pub enum Arrived<'a> {
 /// Takes off what [`decorate`] put on, wherever in the query it stands and however its name is escaped.
 #[must_use]
 pub fn undecorate<'a>(url: &'a str, parameter: &Parameter) -> Undecorated<'a> {
-    let (target, fragment) = split_before(url, '#');
+    let (target, fragment) = split_before(url, b'#');
     let mut clean = String::with_capacity(url.len());
     Kept::of(target, parameter).each(&mut |piece| clean.push_str(piece));
     clean.push_str(fragment);
-    let (_, query) = split_before(target, '?');
+    let (_, query) = split_before(target, b'?');
     let mut arrived = Arrived::Nothing;
     for pair in query::pairs(query.strip_prefix('?').unwrap_or_default()) {
         if parameter.claims(pair) {
@@ -160,7 +162,7 @@ struct Kept<'a> {
 
 impl<'a> Kept<'a> {
     fn of(target: &'a str, parameter: &'a Parameter) -> Self {
-        let (path, query) = split_before(target, '?');
+        let (path, query) = split_before(target, b'?');
         let (mut has_query, mut has_claim) = (false, false);
         if let Some(query) = query.strip_prefix('?') {
             for pair in query::pairs(query) {
@@ -208,8 +210,9 @@ impl<'a> Kept<'a> {
 }
 
 /// Splits before the first `mark`; without one the second part is empty.
-fn split_before(text: &str, mark: char) -> (&str, &str) {
-    text.find(mark).and_then(|at| text.split_at_checked(at)).unwrap_or((text, ""))
+fn split_before(text: &str, mark: u8) -> (&str, &str) {
+    let end = memchr(mark, text.as_bytes()).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, ""))
 }
 
 const KMI: &str = "kmi";

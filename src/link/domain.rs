@@ -6,6 +6,7 @@ use std::fmt;
 use url::Host;
 
 use super::plain_url;
+use super::query::cut;
 
 /// A normalised host: lower-case A-labels, or an IP address as the URL Standard writes it (`[::1]`).
 ///
@@ -121,14 +122,24 @@ pub(super) fn registrable(host: &str) -> Option<&str> {
 
 /// The names above a host, nearest first: `b.c` and `c` for `a.b.c`.
 pub(super) fn parents(host: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(host), |name| name.split_once('.').map(|(_, above)| above)).skip(1)
+    std::iter::successors(cut(host, b'.').1, |name| cut(name, b'.').1)
 }
 
 /// Whether it is made of labels that are not empty, of letters, digits, `-` and `_`, and short enough (RFC 1035, 2.3.4):
 /// what can stand in the domain name system, while the URL Standard would take `a!b..c` too.
 pub(super) fn is_host_name(host: &str) -> bool {
     let is_label_byte = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    host.len() <= MAX_NAME && host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_label_byte))
+    if host.len() > MAX_NAME {
+        return false;
+    }
+    let mut before = b'.';
+    for byte in host.bytes() {
+        if !(is_label_byte(byte) || (byte == b'.' && before != b'.')) {
+            return false;
+        }
+        before = byte;
+    }
+    before != b'.'
 }
 
 /// The value of a `Host` field or of an absolute-form target's authority, split and lower-cased.
