@@ -211,7 +211,8 @@ impl<'a> Kept<'a> {
 
 /// Splits before the first `mark`; without one the second part is empty.
 fn split_before(text: &str, mark: u8) -> (&str, &str) {
-    memchr(mark, text.as_bytes()).and_then(|at| text.split_at_checked(at)).unwrap_or((text, ""))
+    let end = memchr(mark, text.as_bytes()).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, ""))
 }
 
 const KMI: &str = "kmi";

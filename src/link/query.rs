@@ -46,38 +46,6 @@ pub(super) fn value(pair: &str) -> &str {
     cut(pair, b'=').1.unwrap_or_default()
 }
 
-/// Appends a text with its percent-escapes undone, once; a `%` without two hexadecimal digits stands for itself. It does
-/// what [`percent_decode`] does, in half the time.
-pub(super) fn unescape(raw: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(raw);
-    let Some(bytes) = out.get_mut(start..) else { return };
-    let Some(first) = memchr(b'%', bytes) else { return };
-    let (mut read, mut write) = (first, first);
-    while let Some(byte) = bytes.get(read).copied() {
-        let escaped = match bytes.get(read + 1..read + 3) {
-            Some([high, low]) if byte == b'%' => digit(*high).zip(digit(*low)).map(|(high, low)| (high << 4) | low),
-            _ => None,
-        };
-        if let Some(place) = bytes.get_mut(write) {
-            *place = escaped.unwrap_or(byte);
-        }
-        read += if escaped.is_some() { 3 } else { 1 };
-        write += 1;
-    }
-    out.truncate(start + write);
-}
-
-/// The value of a hexadecimal digit.
-fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
-}
-
 /// Escapes whatever can't stand in a header as it is, and nothing else: spaces, control characters and all that is not
 /// ASCII.
 pub(super) fn to_visible_ascii(text: &str) -> Cow<'_, str> {
@@ -87,19 +55,7 @@ pub(super) fn to_visible_ascii(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn escapes_are_undone_as_the_library_does(raw in "([a-z%]|%[0-9a-fA-Fg]{1,2}|%25|[^a]){0,20}") {
-            let mut out = b"before".to_vec();
-            unescape(raw.as_bytes(), &mut out);
-            let expected: Vec<u8> = b"before".iter().copied().chain(percent_decode(raw.as_bytes())).collect();
-            prop_assert_eq!(out, expected);
-        }
-    }
 
     #[test]
     fn names_are_compared_after_decoding_and_exactly() {

@@ -5,7 +5,7 @@ use std::fmt;
 use url::{Position, Url};
 
 use super::entry::Scheme;
-use super::{plain_url, query};
+use super::plain_url;
 
 /// An absolute `http` or `https` URL exactly as the WHATWG parser prints it, without a user name, and where its parts are.
 ///
@@ -68,7 +68,13 @@ impl Target {
     /// [`BadTarget`] says why.
     pub(super) fn decode(raw: &str, room: usize) -> Result<Self, BadTarget> {
         let mut decoded = Vec::with_capacity(raw.len() + room);
-        query::unescape(raw.as_bytes(), &mut decoded);
+        let mut rest = raw.as_bytes();
+        while let [byte, next @ ..] = rest {
+            let escaped = if *byte == b'%' { escaped(next) } else { None };
+            let (byte, next) = escaped.unwrap_or((*byte, next));
+            decoded.push(byte);
+            rest = next;
+        }
         Self::parse(String::from_utf8(decoded).map_err(|_| BadTarget::NotUtf8)?)
     }
 
@@ -284,6 +290,13 @@ fn check(text: &str) -> Result<(), BadTarget> {
     Ok(())
 }
 
+/// The byte that two hexadecimal digits behind a `%` stand for, and what follows; without them the `%` stands for itself.
+fn escaped(behind: &[u8]) -> Option<(u8, &[u8])> {
+    let [high, low, next @ ..] = behind else { return None };
+    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16)?).ok();
+    Some((digit(*high)? << 4 | digit(*low)?, next))
+}
+
 /// Whether a path is free of all that two programs may read in two ways: a dot segment, an empty segment (one slash at
 /// the end is none), `\`, an escaped slash or backslash, and `;`.
 pub(super) fn is_plain_path(path: &str) -> bool {
@@ -382,6 +395,8 @@ mod tests {
         for (raw, expected) in [
             ("https%3A%2F%2Fok.example%2Fa%3Fb%3D%252B", "https://ok.example/a?b=%2B"),
             ("https://ok.example/a+b", "https://ok.example/a+b"),
+            ("https://ok.example/%zz%C3%a9%4", "https://ok.example/%zz%C3%A9%4"),
+            ("https://ok.example/%%34%", "https://ok.example/%4%"),
             ("HTTPS://OK.example", "https://ok.example/"),
             ("https://ok.example/?a=\\b", "https://ok.example/?a=\\b"),
             ("https://ok.example/?q=user@host", "https://ok.example/?q=user@host"),
