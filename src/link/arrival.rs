@@ -3,7 +3,7 @@
 use super::consent::is_navigation;
 use super::cookie::{IdentityCookie, read};
 use super::decision::{FirstUse, Land, Outcome};
-use super::decoration::{Arrived, undecorate};
+use super::decoration::{Arrived, Kept};
 use super::entry::Entry;
 use super::identity::{Class, Identity};
 use super::pair::{DomainPair, Existing, Seal};
@@ -32,12 +32,15 @@ impl<'l> Arrival<'l> {
     /// Cleans the URL, and adopts the identity if it can be believed and nothing better is there.
     pub(super) fn land(&self, host: &str, query: &str, visit: &Visit<'_>, trace: &mut impl Trace) -> Land<'l> {
         trace.step(Step::Landing(self.pair));
-        let target = format!("{}?{query}", visit.path);
-        let undecorated = undecorate(&target, &self.pair.parameter);
-        let clean = to_visible_ascii(&undecorated.clean);
+        let kept = Kept::of_parts(visit.path, Some(query), &self.pair.parameter);
         let destination = self.entry.origin_with(host);
+        // Measured first, then written: such a text becomes a field of the answer without another copy.
+        let mut length = destination.len();
+        kept.each(&mut |piece| to_visible_ascii(piece).for_each(|piece| length += piece.len()));
+        let mut location = String::with_capacity(length);
         // Absolute, so that `//evil` or `/\evil` in the path stays a path on this host.
-        let location = format!("{destination}{clean}");
+        location.push_str(&destination);
+        kept.each(&mut |piece| location.extend(to_visible_ascii(piece)));
         let mut land = Land {
             pair: self.pair,
             location,
@@ -46,7 +49,7 @@ impl<'l> Arrival<'l> {
             set_cookie: None,
             first_use: None,
         };
-        match self.believe(undecorated.arrived, &destination, visit, trace) {
+        match self.believe(kept.arrived(), &destination, visit, trace) {
             Ok(believed) => self.adopt(&believed, visit, &mut land, trace),
             Err(why) => land.outcome = why,
         }
@@ -120,9 +123,10 @@ impl<'l> Arrival<'l> {
 
     /// What becomes of an arriving identity beside the one that the visitor has here.
     fn judge(&self, arriving: &Identity<'_>, sealed: bool, visit: &Visit<'_>, trace: &mut impl Trace) -> Outcome {
-        let own: Vec<&str> = std::iter::once(self.cookie.name.as_str()).chain(self.anonymous_cookie()).collect();
-        let others = self.pair.cookies.iter().map(String::as_str).filter(|name| !own.contains(name));
-        let existing = read_identity(visit.cookies, own.iter().copied().chain(others), trace);
+        let (own, anonymous) = (self.cookie.name.as_str(), self.anonymous_cookie());
+        let others = self.pair.cookies.iter().map(String::as_str);
+        let others = others.filter(|name| *name != own && Some(*name) != anonymous);
+        let existing = read_identity(visit.cookies, std::iter::once(own).chain(anonymous).chain(others), trace);
         let by_default = if sealed { Existing::Replace } else { Existing::KeepNamed };
         let rule = self.pair.landing.as_ref().and_then(|landing| landing.existing).unwrap_or(by_default);
         match (existing, rule) {

@@ -1,8 +1,9 @@
 //! The identity cookie: found among a browser's cookies on the origin, written on the destination.
 
+use std::fmt::Write;
 use std::time::Duration;
 
-use cookie::{Cookie, SameSite as CookieSameSite};
+use arrayvec::ArrayString;
 use memchr::memchr;
 use memchr::memmem::Finder;
 
@@ -95,29 +96,85 @@ impl IdentityCookie {
     /// The value of a `Set-Cookie` field. It is never `HttpOnly`: the page's script must read it.
     #[must_use]
     pub fn write(&self, identity: &Identity<'_>) -> String {
-        let max_age = cookie::time::Duration::seconds(i64::try_from(self.max_age.as_secs()).unwrap_or(i64::MAX));
-        let mut cookie = Cookie::build((self.name.as_str(), identity.escaped().to_string()))
-            .path("/")
-            .max_age(max_age)
-            .secure(self.secure)
-            .same_site(match self.same_site {
-                SameSite::Lax => CookieSameSite::Lax,
-                SameSite::None => CookieSameSite::None,
-            })
-            .build();
+        let mut max_age = ArrayString::<20>::new();
+        // A number of 64 bits has at most 20 digits.
+        let _ = write!(max_age, "{}", self.max_age.as_secs().min(MAX_SECONDS));
+        // Measured first, then written: such a text becomes a field of the answer without another copy.
+        let mut length = 0;
+        self.each(identity, &max_age, &mut |piece| length += piece.len());
+        let mut field = String::with_capacity(length);
+        self.each(identity, &max_age, &mut |piece| field.push_str(piece));
+        field
+    }
+
+    /// Each piece of the field (RFC 6265, 4.1.1; `Partitioned` is of CHIPS). What could end one early is in none: the name
+    /// and the domain were checked, the identity is escaped.
+    fn each(&self, identity: &Identity<'_>, max_age: &str, piece: &mut impl FnMut(&str)) {
+        piece(&self.name);
+        piece("=");
+        identity.escaped().for_each(&mut *piece);
+        piece(match self.same_site {
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::None => "; SameSite=None; Partitioned",
+        });
+        // Without it browsers refuse a cookie for frames on other sites.
+        if self.secure || self.same_site == SameSite::None {
+            piece("; Secure");
+        }
+        piece("; Path=/");
         if let Some(domain) = &self.domain {
-            cookie.set_domain(domain.as_str());
+            piece("; Domain=");
+            piece(domain);
         }
-        if self.same_site == SameSite::None {
-            cookie.set_partitioned(true);
-        }
-        cookie.to_string()
+        piece("; Max-Age=");
+        piece(max_age);
     }
 }
 
+/// The most seconds that readers with signed numbers can read.
+const MAX_SECONDS: u64 = i64::MAX.unsigned_abs();
+
 #[cfg(test)]
 mod tests {
+    use cookie::{Cookie, SameSite as CookieSameSite};
+
     use super::*;
+
+    /// The field as a library for cookies writes it.
+    fn by_the_library(cookie: &IdentityCookie, identity: &Identity<'_>) -> String {
+        let max_age = cookie::time::Duration::seconds(i64::try_from(cookie.max_age.as_secs()).unwrap_or(i64::MAX));
+        let lax = cookie.same_site == SameSite::Lax;
+        let mut built =
+            Cookie::build((&*cookie.name, identity.escaped().to_string())).path("/").max_age(max_age).build();
+        built.set_secure(cookie.secure);
+        built.set_same_site(if lax { CookieSameSite::Lax } else { CookieSameSite::None });
+        if let Some(domain) = &cookie.domain {
+            built.set_domain(&**domain);
+        }
+        if !lax {
+            built.set_partitioned(true);
+        }
+        built.to_string()
+    }
+
+    #[test]
+    fn a_cookie_is_what_a_library_would_write() {
+        for raw in ["bob%40bob.com", "fTTEiDDx9uNZXWYzrFM8hVkBqQY=", "a-_.!~*()'%2B%2F%3D%20%C3%A9;,"] {
+            let identity = Identity::from_cookie(raw.as_bytes()).unwrap();
+            for (domain, max_age, same_site, secure) in [
+                (None, 0, SameSite::Lax, false),
+                (Some("yourshop.example"), 1, SameSite::Lax, true),
+                (Some("yourshop.example"), 34_560_000, SameSite::None, false),
+                (None, u64::MAX, SameSite::None, true),
+            ] {
+                let (name, max_age) = ("km_ni".to_owned(), Duration::from_secs(max_age));
+                let cookie = IdentityCookie { name, domain: domain.map(str::to_owned), max_age, same_site, secure };
+                let field = cookie.write(&identity);
+                assert_eq!(field, by_the_library(&cookie, &identity));
+                assert_eq!(field.len(), field.capacity());
+            }
+        }
+    }
 
     #[test]
     fn the_wanted_cookie_is_found_among_any_neighbours() {

@@ -131,61 +131,66 @@ pub enum Arrived<'a> {
 #[must_use]
 pub fn undecorate<'a>(url: &'a str, parameter: &Parameter) -> Undecorated<'a> {
     let (target, fragment) = split_before(url, b'#');
+    let kept = Kept::of(target, parameter);
     let mut clean = String::with_capacity(url.len());
-    Kept::of(target, parameter).each(&mut |piece| clean.push_str(piece));
+    kept.each(&mut |piece| clean.push_str(piece));
     clean.push_str(fragment);
-    let (_, query) = split_before(target, b'?');
-    let mut arrived = Arrived::Nothing;
-    for pair in query::pairs(query.strip_prefix('?').unwrap_or_default()) {
-        if parameter.claims(pair) {
-            arrived = match arrived {
-                Arrived::Nothing if parameter.is_plain(pair) => Arrived::Plain(query::value(pair)),
-                Arrived::Nothing => Arrived::Token(query::value(pair)),
-                _ => Arrived::Several,
-            };
-        }
-    }
-    Undecorated { clean, arrived }
+    Undecorated { clean, arrived: kept.arrived() }
 }
 
 /// A URL before its fragment, of which the pairs are kept that name no identity.
-struct Kept<'a> {
-    parameter: &'a Parameter,
+pub(super) struct Kept<'a, 'p> {
+    parameter: &'p Parameter,
     path: &'a str,
-    /// With its question mark, or empty.
-    query: &'a str,
+    query: Option<&'a str>,
     /// Whether a pair, be it an empty one, is kept.
     has_query: bool,
     /// Whether a pair names an identity.
     has_claim: bool,
 }
 
-impl<'a> Kept<'a> {
-    fn of(target: &'a str, parameter: &'a Parameter) -> Self {
-        let (path, query) = split_before(target, b'?');
+impl<'a, 'p> Kept<'a, 'p> {
+    fn of(target: &'a str, parameter: &'p Parameter) -> Self {
+        let (path, query) = query::cut(target, b'?');
+        Self::of_parts(path, query, parameter)
+    }
+
+    /// Of a path and the query behind it.
+    pub(super) fn of_parts(path: &'a str, query: Option<&'a str>, parameter: &'p Parameter) -> Self {
         let (mut has_query, mut has_claim) = (false, false);
-        if let Some(query) = query.strip_prefix('?') {
-            for pair in query::pairs(query) {
-                *(if parameter.claims(pair) { &mut has_claim } else { &mut has_query }) = true;
-            }
+        for pair in query.into_iter().flat_map(query::pairs) {
+            *(if parameter.claims(pair) { &mut has_claim } else { &mut has_query }) = true;
         }
         Self { parameter, path, query, has_query, has_claim }
     }
 
     /// Each piece of what is kept.
-    fn each(&self, piece: &mut impl FnMut(&str)) {
+    pub(super) fn each(&self, piece: &mut impl FnMut(&str)) {
         piece(self.path);
+        let Some(query) = self.query else { return };
         if !self.has_claim {
-            return piece(self.query);
+            piece("?");
+            return piece(query);
         }
         let mut mark = "?";
-        for pair in query::pairs(self.query.strip_prefix('?').unwrap_or_default()) {
-            if !self.parameter.claims(pair) {
-                piece(mark);
-                piece(pair);
-                mark = "&";
-            }
+        for pair in query::pairs(query).filter(|pair| !self.parameter.claims(pair)) {
+            piece(mark);
+            piece(pair);
+            mark = "&";
         }
+    }
+
+    /// What named an identity.
+    pub(super) fn arrived(&self) -> Arrived<'a> {
+        let mut arrived = Arrived::Nothing;
+        for pair in self.query.into_iter().flat_map(query::pairs).filter(|pair| self.parameter.claims(pair)) {
+            arrived = match arrived {
+                Arrived::Nothing if self.parameter.is_plain(pair) => Arrived::Plain(query::value(pair)),
+                Arrived::Nothing => Arrived::Token(query::value(pair)),
+                _ => Arrived::Several,
+            };
+        }
+        arrived
     }
 
     /// Each piece of what is put behind it.

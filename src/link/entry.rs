@@ -140,7 +140,7 @@ impl Entry {
         let scheme = self.scheme.as_str();
         match self.explicit_port() {
             Some(port) => format!("{scheme}://{host}:{port}"),
-            None => format!("{scheme}://{host}"),
+            None => [scheme, "://", host].concat(),
         }
     }
 

@@ -3,8 +3,6 @@
 //! `application/x-www-form-urlencoded` libraries decode and encode again, which changes `%2B`, `;` and empty values on
 //! the way. Here a query stays text: pairs are found between `&`, judged by their decoded names, kept or dropped whole.
 
-use std::borrow::Cow;
-
 use memchr::memchr;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 
@@ -48,9 +46,9 @@ pub(super) fn value(pair: &str) -> &str {
 
 /// Escapes whatever can't stand in a header as it is, and nothing else: spaces, control characters and all that is not
 /// ASCII.
-pub(super) fn to_visible_ascii(text: &str) -> Cow<'_, str> {
+pub(super) fn to_visible_ascii(text: &str) -> impl Iterator<Item = &str> {
     const INVISIBLE: &AsciiSet = &CONTROLS.add(b' ');
-    utf8_percent_encode(text, INVISIBLE).into()
+    utf8_percent_encode(text, INVISIBLE)
 }
 
 #[cfg(test)]
