@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use serde_yaml::Spanned;
-
 use super::cookie_name;
 use super::fault::{Faults, Place};
 use super::raw::RawLanding;
 use super::server::{duration, word};
-use super::text::Text;
+use super::text::{Placed, Text};
 use super::trust::seal;
 use crate::link::{CookieDomain, Domain, Entry, Existing, Keys, Landing, MAX_AGE, Parameter, SameSite, Scheme, Seal};
 
@@ -21,7 +19,7 @@ pub(super) struct Of<'a> {
 
 /// The landing of a pair; what it leaves out comes from `defaults`.
 pub(super) fn landing(
-    raw: Option<&Spanned<Option<RawLanding>>>,
+    raw: Option<&Placed<Option<RawLanding>>>,
     defaults: &RawLanding,
     of: &Of<'_>,
     faults: &mut Faults,

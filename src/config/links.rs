@@ -2,17 +2,17 @@
 
 use std::collections::HashSet;
 
-use serde_yaml::Spanned;
 use url::Url;
 
 use super::fault::Faults;
 use super::raw::{RawLinks, RawPair};
-use super::text::Text;
-use crate::link::{AllowList, DomainPair, Entry, NotAllowed, is_plain_name, parse_decoded};
+use super::text::{Placed, Text};
+use crate::link::{DomainPair, Entries, Entry, NotAllowed, is_plain_name, parse_decoded};
 
 /// Checks each link against the destinations of its own pair.
 pub(super) fn links(raw: &RawLinks, destinations: &[Entry], faults: &mut Faults) -> Vec<(String, Url)> {
-    let allow_list = AllowList::of(destinations);
+    let entries = Entries::of(destinations);
+    let allow_list = entries.allow_list();
     let mut links = Vec::new();
     for (name, target) in &raw.0 {
         check_name(name, faults);
@@ -80,7 +80,7 @@ fn target_url(target: &Text, destinations: &[Entry], faults: &mut Faults) -> Opt
 }
 
 /// Finds pairs that share an origin and give it two links of one name.
-pub(super) fn check_names_once(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
+pub(super) fn check_names_once(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
     let mut seen = HashSet::new();
     for (raw, pair) in raw.iter().zip(pairs) {
         for (name, _) in raw.value.links.iter().flat_map(|links| &links.0) {

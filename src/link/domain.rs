@@ -8,9 +8,9 @@ use url::Host;
 /// A normalised host: lower-case A-labels, or an IP address as the URL Standard writes it (`[::1]`).
 ///
 /// Two hosts are the same exactly when their `Domain`s are equal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Domain {
-    text: String,
+    text: Box<str>,
     is_ip: bool,
 }
 
@@ -31,6 +31,11 @@ impl Domain {
     /// # Errors
     /// [`BadDomain`] if no browser would go to that host, or it ends in a dot.
     pub fn parse(text: &str) -> Result<Self, BadDomain> {
+        if is_normal(text) { Ok(Self { text: text.into(), is_ip: false }) } else { Self::normalised(text) }
+    }
+
+    /// Reads any host, by the parser.
+    fn normalised(text: &str) -> Result<Self, BadDomain> {
         // The URL Standard decodes `%2e` in hosts; whoever writes one in a configuration did not mean it.
         if text.contains('%') {
             return Err(BadDomain::Malformed);
@@ -49,7 +54,7 @@ impl Domain {
         if !is_ip && !is_host_name(&text) {
             return Err(BadDomain::Malformed);
         }
-        Ok(Self { text, is_ip })
+        Ok(Self { text: text.into(), is_ip })
     }
 
     /// The normalised text.
@@ -77,7 +82,7 @@ impl Domain {
     /// Whether it is a public suffix such as `com`, `co.uk` or `github.io`, under which strangers have their names.
     #[must_use]
     pub fn is_public_suffix(&self) -> bool {
-        !self.is_ip && psl::suffix_str(&self.text) == Some(self.text.as_str())
+        !self.is_ip && psl::suffix_str(&self.text) == Some(&*self.text)
     }
 
     /// Whether names directly under it are public suffixes, as under `compute.amazonaws.com` (the list says `*.`).
@@ -95,7 +100,7 @@ impl Domain {
     /// Whether it equals `parent` or lies below it, at a label boundary.
     #[must_use]
     pub fn is_within(&self, parent: &Domain) -> bool {
-        self == parent || self.parents().any(|above| above == parent.text)
+        self == parent || self.parents().any(|above| above == &*parent.text)
     }
 }
 
@@ -120,6 +125,19 @@ pub(super) fn parents(host: &str) -> impl Iterator<Item = &str> {
 pub(super) fn is_host_name(host: &str) -> bool {
     let is_label_byte = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     host.len() <= MAX_NAME && host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_label_byte))
+}
+
+/// Whether a text is a name that the parser gives back as it is: of lower-case letters, digits and `-` alone, the last
+/// label without a digit in front, which would make it a number and so perhaps an address, and no label that could be an
+/// A-label, whose letters the parser decodes and judges. Nearly all hosts of a configuration are such names.
+fn is_normal(text: &str) -> bool {
+    let is_label = |label: &str| {
+        label.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && !label.starts_with("xn--")
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.len() <= MAX_NAME && text.split('.').all(is_label) && !last.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// The value of a `Host` field or of an absolute-form target's authority, split and lower-cased.
@@ -183,7 +201,37 @@ fn is_reg_name(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_normal_name_is_what_the_parser_makes_of_it(text in "([a-z0-9x_-]{0,5}|xn--[a-z0-9]{0,4}|0x[0-9a-f]{0,2}|[0-9]{1,3}|[A-Za-zé-]{1,3})(\\.([a-z0-9x-]{0,70}|xn--[a-z]{0,2}|[0-9x]{1,4})){0,5}") {
+            if is_normal(&text) {
+                assert_eq!(Domain::parse(&text), Domain::normalised(&text));
+            }
+        }
+    }
+
+    #[test]
+    fn most_names_need_no_parser() {
+        for (text, expected) in [
+            ("www.yoursite.com", true),
+            ("3rd-party.example", true),
+            ("localhost", true),
+            ("a--b-.example", true),
+            ("WWW.yoursite.com", false),
+            ("xn--bcher-kva.example", false),
+            ("shop.0x7f", false),
+            ("127.0.0.1", false),
+            ("", false),
+            ("a..b", false),
+            ("a.", false),
+        ] {
+            assert_eq!(is_normal(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_domain_is_what_a_browser_would_connect_to() {

@@ -1,6 +1,8 @@
 //! One pair of the configuration: where visitors come from, where they may go, and how their identity travels.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -9,21 +11,37 @@ use super::consent::Consent;
 use super::cookie::{CookieDomain, IdentityCookie, SameSite};
 use super::decoration::Parameter;
 use super::domain::Domain;
-use super::entry::{Entry, Scheme};
+use super::entry::{Entry, EntryRef, Scheme};
 
 /// One checked entry of `pairs`.
 #[derive(Clone, Debug)]
 pub struct DomainPair {
     /// The name in logs and metrics.
-    pub name: String,
-    /// Its place among all pairs, which `Linker::new` gives it.
-    pub number: usize,
+    pub name: Box<str>,
     /// The hosts whose visitors it serves.
     pub origins: Vec<Origin>,
     /// Where they may be sent.
     pub destinations: Vec<Entry>,
     /// The named links of its origins, each admitted by its `destinations`.
     pub links: Vec<(String, Url)>,
+    /// What it says besides.
+    pub settings: Arc<Settings>,
+}
+
+/// A pair as the rules keep it.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'l> {
+    /// The name in logs and metrics.
+    pub name: &'l str,
+    /// Its place among all pairs.
+    pub number: usize,
+    /// What it says besides.
+    pub settings: &'l Settings,
+}
+
+/// What a pair says besides who may go where. Most pairs of a configuration say the same, and share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
     /// The query parameter that carries the identity.
     pub parameter: Parameter,
     /// The cookies that hold an identity, the most telling first.
@@ -87,6 +105,24 @@ pub enum Existing {
     Keep,
 }
 
+/// Of a pair its settings are asked most.
+impl Deref for DomainPair {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// Of a pair its settings are asked most.
+impl Deref for Pair<'_> {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        self.settings
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
@@ -98,11 +134,10 @@ impl fmt::Display for Origin {
 
 impl Landing {
     /// The cookie as it is set on the hosts of one destination.
-    #[must_use]
-    pub fn cookie_for(&self, entry: &Entry) -> IdentityCookie {
+    pub(super) fn cookie_for<'l>(&'l self, entry: &EntryRef<'l>) -> IdentityCookie<'l> {
         IdentityCookie {
-            name: self.cookie.clone(),
-            domain: self.domain.attribute(entry).map(str::to_owned),
+            name: &self.cookie,
+            domain: self.domain.attribute(entry.site()),
             max_age: self.max_age,
             same_site: self.same_site,
             secure: entry.scheme() == Scheme::Https,

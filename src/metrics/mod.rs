@@ -17,7 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::link::{Class, Decision, DomainPair, HandOff, Identify, Land, NotCarried, Outcome, Refusal, Role};
+use crate::link::{Class, Decision, HandOff, Identify, Land, NotCarried, Outcome, Pair, Refusal, Role};
 use by_pair::{ByPair, Counters, Pairs};
 
 type Labels = Vec<(&'static str, String)>;
@@ -98,15 +98,15 @@ impl Metrics {
 
     /// Counts one answer.
     pub fn count(&self, decision: &Decision<'_>, counts: &[PairCounts], took: Duration) {
-        let of_pair = |pair: &DomainPair| counts.get(pair.number);
+        let of_pair = |pair: &Pair<'_>| counts.get(pair.number);
         let counter = match decision {
             Decision::HandOff(HandOff { pair, carried, .. }) => of_pair(pair).and_then(|counts| {
-                let counters = counts.hand_offs.get_or_init(|| self.hand_offs.counters(&pair.name));
+                let counters = counts.hand_offs.get_or_init(|| self.hand_offs.counters(pair.name));
                 counters.get(identity_number(*carried))
             }),
             Decision::Land(Land { pair, outcome, .. })
             | Decision::Identify(Identify::Landed(Land { pair, outcome, .. })) => of_pair(pair).and_then(|counts| {
-                let counters = counts.landings.get_or_init(|| self.landings.counters(&pair.name));
+                let counters = counts.landings.get_or_init(|| self.landings.counters(pair.name));
                 counters.get(*outcome as usize)
             }),
             Decision::HonoursGpc | Decision::Identify(Identify::Nothing) => None,
@@ -144,14 +144,14 @@ impl Metrics {
 
     /// How often a pair handed off, by the words of the label `identity`, under this and earlier configurations.
     #[must_use]
-    pub fn hand_offs(&self, pair: &DomainPair) -> Vec<(&'static str, u64)> {
-        self.hand_offs.counted(&pair.name)
+    pub fn hand_offs(&self, pair: &Pair<'_>) -> Vec<(&'static str, u64)> {
+        self.hand_offs.counted(pair.name)
     }
 
     /// How often identities landed by a pair, by the words of the label `outcome`, under this and earlier configurations.
     #[must_use]
-    pub fn landings(&self, pair: &DomainPair) -> Vec<(&'static str, u64)> {
-        self.landings.counted(&pair.name)
+    pub fn landings(&self, pair: &Pair<'_>) -> Vec<(&'static str, u64)> {
+        self.landings.counted(pair.name)
     }
 
     /// How often requests were refused, by code.
