@@ -51,7 +51,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let [events, requests] = [spawn_sink(io::stderr())?, spawn_sink(io::stdout())?];
     log_events(config.fixed.log.format, &events);
     tracing::info!(file = %path.display(), pairs = config.linker.pairs().len(), "configuration read");
-    for warning in &config.warnings {
+    // Taken out: there may be one for each of very many pairs, and `config` stays.
+    for warning in std::mem::take(&mut config.warnings) {
         tracing::warn!(line = warning.at.line, column = warning.at.column, "{}", warning.problem);
     }
     let in_file = config.fixed.clone();

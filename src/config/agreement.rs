@@ -18,6 +18,10 @@ type First<'a> = HashMap<Asked<'a>, (&'a DomainPair, Scheme)>;
 ///
 /// `places` has the place of each destination of each pair.
 pub(super) fn check(pairs: &[DomainPair], places: &[Place], faults: &mut Faults) {
+    if pairs.iter().all(|pair| pair.landing.is_none()) {
+        // There is nothing to disagree about.
+        return;
+    }
     let entries = pairs.iter().flat_map(|pair| pair.destinations.iter().map(move |entry| (pair, entry)));
     let mut first = First::new();
     for (pair, entry) in entries.clone() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fault::{Faults, Place};
 use super::landing::{Of, landing};
 use super::raw::{RawDefaults, RawIdentity, RawLanding, RawPair};
-use super::text::{OneOrMany, Placed, Text, texts};
+use super::text::{Placed, Text, texts};
 use super::trust::{consent, seal, truth};
 use super::{agreement, cookie_name, links};
 use crate::link::{
@@ -137,12 +137,12 @@ fn check_names(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults: &mut Fault
 }
 
 fn origins(raw: &RawPair, faults: &mut Faults) -> Vec<Origin> {
-    if raw.origin.value.is_empty() {
+    if raw.origin.value.len() == 0 {
         faults.add(&raw.origin, "the list of origins is empty", "write the host that visitors come from");
     }
-    let is_list = matches!(raw.origin.value, OneOrMany::Many(_));
+    let is_list = raw.origin.value.len() > 1;
     let mut seen = HashSet::new();
-    let mut origins = Vec::new();
+    let mut origins = Vec::with_capacity(raw.origin.value.len());
     for text in texts(&raw.origin) {
         match origin(text.value) {
             Ok(origin) if is_list && !seen.insert(origin.clone()) => {
@@ -169,12 +169,12 @@ fn origin(text: &str) -> Result<Origin, (&'static str, &'static str)> {
 }
 
 fn destinations(raw: &RawPair, origins: &[Origin], places: &mut Vec<Place>, faults: &mut Faults) -> Vec<Entry> {
-    if raw.destination.value.is_empty() {
+    if raw.destination.value.len() == 0 {
         faults.add(&raw.destination, "the list of destinations is empty", "write the host that visitors go to");
     }
     let mut origins: Vec<_> = origins.iter().map(|origin| (&origin.domain, origin.port)).collect();
     origins.sort_unstable();
-    let mut entries = Vec::new();
+    let mut entries = Vec::with_capacity(raw.destination.value.len());
     for text in texts(&raw.destination) {
         let entry = match Entry::parse(text.value) {
             Ok(entry) => entry,

@@ -5,9 +5,10 @@
 //! ```yaml
 //!   - origin: www.yoursite.com
 //!     destination: checkout.yourshop.example
+//!     landing: {}
 //! ```
 //!
-//! again and again is cut out of the text, the library reads what is left, and then it is put back. Why that gives what
+//! again and again, with or without its last line, is cut out of the text, the library reads what is left, and then it is put back. Why that gives what
 //! the library makes of the whole text:
 //!
 //! * A value is one word that begins with a letter and holds a dot or a hyphen: no number, no truth and not nothing.
@@ -21,7 +22,7 @@
 //!   says about that counts.
 
 use super::fault::Place;
-use super::raw::{RawConfig, RawPair};
+use super::raw::{RawConfig, RawLanding, RawPair};
 use super::text::{OneOrMany, Placed};
 
 /// Reads a configuration with the help of `library`, which can read all of them; `None` if it must.
@@ -39,6 +40,7 @@ struct Item<'t> {
     depth: usize,
     origin: &'t str,
     destination: &'t str,
+    lands: bool,
     behind: &'t str,
 }
 
@@ -65,12 +67,12 @@ fn cut(text: &str) -> Option<(String, Vec<Run<'_>>)> {
         let (more, last) = first.siblings().fold((0, first), |(more, _), sibling| (more + 1, sibling));
         if more > 0 {
             left.push_str(before(uncopied, first.behind));
-            left.extend(std::iter::repeat_n("\n", more * ITEM_LINES as usize));
+            left.extend(std::iter::repeat_n('\n', (last.end() - first.end()) as usize));
             uncopied = last.behind;
             runs.push(Run { first, more });
         }
         unread = last.behind;
-        line = last.line + ITEM_LINES;
+        line = last.end();
     }
     left.push_str(uncopied);
     (!runs.is_empty()).then_some((left, runs))
@@ -97,18 +99,28 @@ impl<'t> Item<'t> {
     /// The plain items that follow at the same depth.
     fn siblings(self) -> impl Iterator<Item = Item<'t>> {
         let next = |last: &Item<'t>| {
-            let next = item(last.behind, last.line + ITEM_LINES)?;
+            let next = item(last.behind, last.end())?;
             (next.depth == last.depth).then_some(next)
         };
         std::iter::successors(Some(self), next).skip(1)
     }
 
+    /// The line behind it.
+    fn end(&self) -> u32 {
+        self.line + 2 + u32::from(self.lands)
+    }
+
     /// The item as the library reads it.
     fn pair(&self) -> RawPair {
-        let text = |text: &str, line, key: &str| {
-            let [column, length] = [self.depth + key.len() + 1, text.len()].map(super::fault::number);
-            Placed { value: OneOrMany::One(text.to_owned()), at: Place { line, column, length } }
+        let at = |line, key: &str, length| {
+            let [column, length] = [self.depth + key.len() + 1, length].map(super::fault::number);
+            Place { line, column, length }
         };
+        let text = |text: &str, line, key: &str| Placed {
+            value: OneOrMany::One(text.to_owned()),
+            at: at(line, key, text.len()),
+        };
+        let landing = || Placed { value: Some(RawLanding::default()), at: at(self.line + 2, LANDING, 1) };
         RawPair {
             name: None,
             origin: text(self.origin, self.line, ORIGIN),
@@ -119,7 +131,7 @@ impl<'t> Item<'t> {
             hand_off: None,
             bind_user_agent: None,
             consent: None,
-            landing: None,
+            landing: self.lands.then(|| Box::new(landing())),
         }
     }
 }
@@ -130,8 +142,10 @@ fn item(text: &str, line: u32) -> Option<Item<'_>> {
     let (indent, text) = text.split_at_checked(depth)?;
     let (origin, text) = word(text.strip_prefix(ORIGIN)?)?;
     let (destination, behind) = word(text.strip_prefix(indent)?.strip_prefix(DESTINATION)?)?;
+    let landing = behind.strip_prefix(indent)?.strip_prefix(LANDING).and_then(|value| value.strip_prefix("{}\n"));
+    let (lands, behind) = (landing.is_some(), landing.unwrap_or(behind));
     let is_over = behind.strip_prefix(indent)?.starts_with("- ");
-    is_over.then_some(Item { line, depth, origin, destination, behind })
+    is_over.then_some(Item { line, depth, origin, destination, lands, behind })
 }
 
 /// The word that fills the line, and what is behind the line.
@@ -158,7 +172,7 @@ fn before<'t>(text: &'t str, end: &str) -> &'t str {
 
 const ORIGIN: &str = "- origin: ";
 const DESTINATION: &str = "  destination: ";
-const ITEM_LINES: u32 = 2;
+const LANDING: &str = "  landing: ";
 
 #[cfg(test)]
 mod tests {
@@ -190,7 +204,16 @@ mod tests {
             (format!("pairs:\n{ten}"), 8),
             (format!("\u{feff}# Pairs\npairs:\n{ten}listen: 127.0.0.1:80\n"), 8),
             (format!("pairs:\n{two}  # more\n{ten}"), 8),
-            (format!("pairs:\n{ten}    landing: {{}}\n{ten}"), 16),
+            (format!("pairs:\n{ten}    landing: {{}}\n{ten}"), 18),
+            (
+                format!(
+                    "pairs:\n{}",
+                    ten.replace("  - ", "    landing: {}\n  - ").replacen("    landing: {}\n", "", 1)
+                ),
+                8,
+            ),
+            (format!("pairs:\n{ten}    landing: {{ }}\n{ten}"), 16),
+            (format!("pairs:\n{ten}    landing:\n{ten}"), 16),
             (format!("pairs:\n{ten}    name: a b\n  - {{ origin: a.example, destination: b.example }}\n{ten}"), 16),
             (format!("pairs:\n{ten}  - origin: a\n    destination: 1.5\n{ten}"), 17),
             (format!("pairs:\n{two}"), 0),
@@ -243,6 +266,8 @@ mod tests {
         "~- origin: a.example\n",
         "~  destination: b.example\n",
         "~  destination: &anchor b.example\n",
+        "~  landing: {}\n",
+        "~- origin: a.example\n~  destination: b.example\n~  landing: {}\n",
         "~  name: |\n",
         "~  name: >-\n",
         "~  name: \"a\n",

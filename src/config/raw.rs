@@ -282,31 +282,31 @@ pub(super) struct RawLanding {
     /// Which identities are believed. By default sealed ones where there are keys.
     #[schemars(with = "Option<String>", extend("enum" = ["plain", "sealed"]))]
     #[serde(default, deserialize_with = "present")]
-    pub accept: Option<Text>,
+    pub accept: Option<Box<Text>>,
     /// The cookie that is set.
     #[schemars(with = "Option<String>", extend("default" = "km_ni"))]
     #[serde(default, deserialize_with = "present")]
-    pub cookie: Option<Text>,
+    pub cookie: Option<Box<Text>>,
     /// The cookie for an anonymous identity from a token; by default `cookie`.
     #[schemars(with = "Option<String>")]
     #[serde(default, deserialize_with = "present")]
-    pub anonymous_cookie: Option<Text>,
+    pub anonymous_cookie: Option<Box<Text>>,
     /// Its `Domain`: `site` for the registrable domain, `host` for that host alone, or a parent of it.
     #[schemars(with = "Option<String>", extend("default" = "site"))]
     #[serde(default, deserialize_with = "present")]
-    pub domain: Option<Text>,
+    pub domain: Option<Box<Text>>,
     /// Its life.
     #[schemars(with = "Option<String>", extend("default" = "400d", "pattern" = forms::TIME))]
     #[serde(default, deserialize_with = "present")]
-    pub max_age: Option<Text>,
+    pub max_age: Option<Box<Text>>,
     /// Its `SameSite`; `none` adds `Secure` and `Partitioned`, for embedded checkouts.
     #[schemars(with = "Option<String>", extend("enum" = ["lax", "none"], "default" = "lax"))]
     #[serde(default, deserialize_with = "present")]
-    pub same_site: Option<Text>,
+    pub same_site: Option<Box<Text>>,
     /// What wins if the visitor has another identity there. By default `replace` for a sealed arrival, `keep_named` for a plain one.
     #[schemars(with = "Option<String>", extend("enum" = ["keep_named", "replace", "keep"]))]
     #[serde(default, deserialize_with = "present")]
-    pub existing: Option<Text>,
+    pub existing: Option<Box<Text>>,
 }
 
 /// A key with nothing behind it is a mistake and not its default: `keys:` above items that somebody has commented out

@@ -31,7 +31,7 @@ pub(super) fn listen(listen: Option<&Placed<OneOrMany>>, has_tls: bool, faults: 
 
 /// Addresses to listen on, at least one.
 pub(super) fn addresses(listen: &Placed<OneOrMany>, faults: &mut Faults) -> Vec<SocketAddr> {
-    if listen.value.is_empty() {
+    if listen.value.len() == 0 {
         faults.add(listen, "nothing to listen on", "write an address, such as `127.0.0.1:8080`");
     }
     let mut addresses = Vec::new();

@@ -34,9 +34,12 @@ pub(super) fn texts(value: &Placed<OneOrMany>) -> impl Iterator<Item = Placed<&s
 }
 
 impl OneOrMany {
-    /// Whether it is a list of nothing.
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::Many(texts) if texts.is_empty())
+    /// How many texts there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(texts) => texts.len(),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What works, but was perhaps not meant so, where it takes more than one section to see it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::fault::{Faults, Place};
 use super::raw::{RawConfig, RawPair};
@@ -51,7 +50,7 @@ fn warn_of_shared_cookies(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults:
     }
     for (raw, pair) in raw.iter().zip(pairs).filter(|(_, pair)| accepts(pair) == Some(Seal::Plain)) {
         let (Some(written), Some(landing)) = (&raw.value.landing, &pair.landing) else { continue };
-        let accept = written.value.as_ref().and_then(|landing| landing.accept.as_ref());
+        let accept = written.value.as_ref().and_then(|landing| landing.accept.as_deref());
         let mut domains =
             pair.destinations.iter().filter_map(|entry| landing.domain.attribute(entry.domain().registrable()));
         let shared = domains.find_map(|domain| Some((domain, sealed.get(&(landing.cookie.as_str(), domain))?)));
@@ -100,7 +99,7 @@ fn warn_of_idle_settings(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults: 
 
 /// The origins whose pairs do not all say the same; the others need no closer look, however many pairs they have.
 fn mixed_origins(pairs: &[DomainPair]) -> HashSet<&Origin> {
-    if pairs.windows(2).all(|two| matches!(two, [one, next] if Arc::ptr_eq(&one.settings, &next.settings))) {
+    if DomainPair::share_settings(pairs) {
         return HashSet::new();
     }
     let mut first: HashMap<&Origin, &DomainPair> = HashMap::new();

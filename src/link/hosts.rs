@@ -4,9 +4,9 @@
 //! few numbers, and the tables hold the numbers of records: some 70 bytes a host besides its name, where a map of texts
 //! and lists takes a thousand. The hash is that of the whole host, whatever else is asked.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::entry::{Entry, EntryRef, Scheme};
 use super::pair::Origin;
@@ -27,7 +27,7 @@ pub(super) struct Hosts {
     /// By host and origin.
     rules: HashTable<Rule>,
     has_wildcards: bool,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -231,12 +231,12 @@ impl EntryRecord {
     }
 }
 
-fn origin_hash(hasher: &RandomState, texts: &Texts, origins: &[OriginRecord], number: u32) -> u64 {
+fn origin_hash(hasher: &DefaultHashBuilder, texts: &Texts, origins: &[OriginRecord], number: u32) -> u64 {
     let host = origins.get(number as usize).map_or("", |origin| texts.text(origin.host));
     hasher.hash_one(host)
 }
 
-fn entry_hash(hasher: &RandomState, texts: &Texts, entries: &[EntryRecord], number: u32) -> u64 {
+fn entry_hash(hasher: &DefaultHashBuilder, texts: &Texts, entries: &[EntryRecord], number: u32) -> u64 {
     let host = entries.get(number as usize).map_or("", |entry| texts.text(entry.host));
     hasher.hash_one(host)
 }

@@ -1,8 +1,8 @@
 //! The named links of all origins.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use url::Url;
 
 use super::texts::{TextAt, Texts, number};
@@ -13,7 +13,7 @@ pub(super) struct Links {
     names: Texts,
     all: Vec<(TextAt, Url)>,
     by_name: HashTable<Named>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
 }
 
 /// A link of an origin.

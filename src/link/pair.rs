@@ -105,6 +105,14 @@ pub enum Existing {
     Keep,
 }
 
+impl DomainPair {
+    /// Whether pairs share all their settings. If not they may still say the same.
+    #[must_use]
+    pub fn share_settings(pairs: &[Self]) -> bool {
+        pairs.windows(2).all(|two| matches!(two, [one, next] if Arc::ptr_eq(&one.settings, &next.settings)))
+    }
+}
+
 /// Of a pair its settings are asked most.
 impl Deref for DomainPair {
     type Target = Settings;
