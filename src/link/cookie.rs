@@ -7,7 +7,6 @@ use memchr::memchr;
 use memchr::memmem::Finder;
 
 use super::domain::Domain;
-use super::entry::Entry;
 use super::identity::Identity;
 
 /// Finds a cookie in all `Cookie` fields of a request, read as one and as bytes (RFC 6265, 4.2.1, leniently): split on
@@ -44,12 +43,12 @@ fn value_at(field: &[u8], at: usize, name: usize) -> Option<&[u8]> {
 }
 
 /// The cookie that a landing writes: its name and attributes, ready for an identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityCookie {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentityCookie<'a> {
     /// The cookie's name.
-    pub name: String,
+    pub name: &'a str,
     /// The `Domain` attribute; `None` makes a host-only cookie.
-    pub domain: Option<String>,
+    pub domain: Option<&'a str>,
     /// The `Max-Age` attribute, in whole seconds.
     pub max_age: Duration,
     /// The `SameSite` attribute.
@@ -79,24 +78,24 @@ pub enum CookieDomain {
 }
 
 impl CookieDomain {
-    /// The `Domain` attribute on the hosts of one destination entry; `None` for a host-only cookie, which is also
-    /// what an IP address or a host without a registrable domain gets.
+    /// The `Domain` attribute on the hosts of one destination entry, whose registrable domain is `site`; `None` for a
+    /// host-only cookie, which is also what an IP address or a host without a registrable domain gets.
     #[must_use]
-    pub fn attribute<'a>(&'a self, entry: &'a Entry) -> Option<&'a str> {
+    pub fn attribute<'a>(&'a self, site: Option<&'a str>) -> Option<&'a str> {
         match self {
-            Self::Site => entry.domain().registrable(),
+            Self::Site => site,
             Self::Host => None,
             Self::Given(domain) => Some(domain.as_str()),
         }
     }
 }
 
-impl IdentityCookie {
+impl IdentityCookie<'_> {
     /// The value of a `Set-Cookie` field. It is never `HttpOnly`: the page's script must read it.
     #[must_use]
     pub fn write(&self, identity: &Identity<'_>) -> String {
         let max_age = cookie::time::Duration::seconds(i64::try_from(self.max_age.as_secs()).unwrap_or(i64::MAX));
-        let mut cookie = Cookie::build((self.name.as_str(), identity.escaped().to_string()))
+        let mut cookie = Cookie::build((self.name, identity.escaped().to_string()))
             .path("/")
             .max_age(max_age)
             .secure(self.secure)
@@ -105,8 +104,8 @@ impl IdentityCookie {
                 SameSite::None => CookieSameSite::None,
             })
             .build();
-        if let Some(domain) = &self.domain {
-            cookie.set_domain(domain.as_str());
+        if let Some(domain) = self.domain {
+            cookie.set_domain(domain);
         }
         if self.same_site == SameSite::None {
             cookie.set_partitioned(true);
@@ -148,8 +147,8 @@ mod tests {
     fn a_cookie_is_written_for_scripts_to_read() {
         let bob = Identity::from_cookie(b"bob%40bob.com").unwrap();
         let mut cookie = IdentityCookie {
-            name: "km_ni".to_owned(),
-            domain: Some("yourshop.example".to_owned()),
+            name: "km_ni",
+            domain: Some("yourshop.example"),
             max_age: Duration::from_secs(34_560_000),
             same_site: SameSite::Lax,
             secure: true,
