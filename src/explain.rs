@@ -12,9 +12,7 @@ use url::{Position, Url};
 
 use crate::http::head::with_visit;
 use crate::http::response;
-use crate::link::{
-    Decision, DomainPair, HandOff, Identify, Land, Linker, NotCarried, Outcome, Refusal, Sealed, Step, Trace,
-};
+use crate::link::{Decision, HandOff, Identify, Land, Linker, NotCarried, Outcome, Pair, Refusal, Sealed, Step, Trace};
 
 /// A request as somebody writes it down.
 #[derive(Clone, Copy)]
@@ -188,9 +186,9 @@ impl Trace for Explanation {
             Step::To(to) => self.line("to", to),
             Step::Target(url) => self.line("target", url),
             Step::BadTarget(why) => self.line("target", format!("refused: {why}")),
-            Step::Admitted(DomainPair { name, .. }) => self.line("pair", format!("{name} admits it")),
+            Step::Admitted(Pair { name, .. }) => self.line("pair", format!("{name} admits it")),
             Step::NotAllowed(why) => self.line("pair", format!("none admits it: {why}")),
-            Step::Landing(DomainPair { name, .. }) => self.line("pair", format!("{name} lands identities here")),
+            Step::Landing(Pair { name, .. }) => self.line("pair", format!("{name} lands identities here")),
             Step::CookieAbsent(name) => self.line("cookie", format!("{name} is not there")),
             Step::CookieUnusable(name, why) => self.line("cookie", format!("{name} is passed over: {why}")),
             Step::CookieTaken(name, identity) => {
@@ -247,8 +245,9 @@ fn advice(refusal: Refusal, linker: &Linker) -> String {
     match refusal {
         Refusal::BadHost => "the request must name exactly one well-formed host".to_owned(),
         Refusal::UnknownHost => {
-            let origins = linker.pairs().iter().flat_map(|pair| &pair.origins).map(ToString::to_string);
-            let destinations = linker.pairs().iter().flat_map(|pair| &pair.destinations).map(ToString::to_string);
+            let port = |port: Option<u16>| port.map(|port| format!(":{port}")).unwrap_or_default();
+            let origins = linker.origins().map(|(host, with)| format!("{host}{}", port(with)));
+            let destinations = linker.destinations().map(|(_, entry)| entry.to_string());
             let mut known: Vec<String> = origins.chain(destinations).take(MOST_HOSTS + 1).collect();
             if known.len() > MOST_HOSTS {
                 known.truncate(MOST_HOSTS);

@@ -157,11 +157,11 @@ fn told(text: &str, warnings: &[ConfigFault]) -> Vec<Told> {
     let mut lines: Vec<(usize, &str)> = Vec::new();
     let mut left = warnings.iter().peekable();
     let is_said = |line: &str| !line.trim().is_empty() && !line.trim().starts_with('#');
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| is_said(line)) {
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| is_said(line)) {
         let indent = line.len() - line.trim_start().len();
         while lines.pop_if(|(above, _)| *above >= indent).is_some() {}
         lines.push((indent, line.trim()));
-        while let Some(warning) = left.next_if(|warning| warning.at.line <= number + 1) {
+        while let Some(warning) = left.next_if(|warning| warning.at.line <= number) {
             let lines: Vec<&str> = lines.iter().map(|(_, line)| *line).collect();
             told.push((warning.problem.clone(), lines.join("\n")));
         }

@@ -33,7 +33,7 @@ impl Rules {
     /// Rules that were read just now.
     #[must_use]
     pub fn new(linker: Linker, trusted_proxies: Vec<IpNet>, path: PathBuf) -> Self {
-        let counts = linker.pairs().iter().map(|_| PairCounts::default()).collect();
+        let counts = linker.pairs().map(|_| PairCounts::default()).collect();
         Self { linker, counts, trusted_proxies, path, read_at: SystemTime::now() }
     }
 

@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use url::form_urlencoded;
 
 use crate::explain::{Explained, Question, Unaskable, explain};
-use crate::link::DomainPair;
+use crate::link::Pair;
 use crate::metrics::Metrics;
 use crate::rules::Rules;
 
@@ -37,7 +37,7 @@ impl Asked {
 
 pub(super) fn render(rules: &Rules, metrics: &Metrics, uptime: Duration, asked: &Asked) -> String {
     let uptime = Duration::from_secs(uptime.as_secs());
-    let pairs = rules.linker.pairs();
+    let pairs = rules.linker.pairs().len();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -52,8 +52,8 @@ pub(super) fn render(rules: &Rules, metrics: &Metrics, uptime: Duration, asked: 
                     h1 { "crosslink " (env!("CARGO_PKG_VERSION")) }
                     (facts(rules, metrics, uptime))
                     h2 { "Pairs" }
-                    @for pair in pairs.iter().take(MOST_PAIRS) { (pair_section(pair, metrics)) }
-                    @if pairs.len() > MOST_PAIRS { p { "… and " (pairs.len() - MOST_PAIRS) " more; see " a href="/metrics" { "/metrics" } "." } }
+                    @for pair in rules.linker.pairs().take(MOST_PAIRS) { (pair_section(&pair, metrics)) }
+                    @if pairs > MOST_PAIRS { p { "… and " (pairs - MOST_PAIRS) " more; see " a href="/metrics" { "/metrics" } "." } }
                     h2 { "Refusals" }
                     (refusals(metrics))
                     h2 id="explain" { "Explain this link" }
@@ -79,7 +79,7 @@ fn facts(rules: &Rules, metrics: &Metrics, uptime: Duration) -> Markup {
     }
 }
 
-fn pair_section(pair: &DomainPair, metrics: &Metrics) -> Markup {
+fn pair_section(pair: &Pair<'_>, metrics: &Metrics) -> Markup {
     let hand_offs = metrics.hand_offs(pair);
     let landings = metrics.landings(pair);
     let sum = |counted: &[(&str, u64)], words: &[&str]| -> u64 {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{ConfigFile, Failure, Loaded, count, print};
 use crate::config::render_warnings;
-use crate::link::DomainPair;
+use crate::link::Linker;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -16,12 +16,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Loaded { path, text, config, .. } = arguments.config.load()?;
     let file = path.display().to_string();
     eprint_warnings(&render_warnings(&file, &text, &config.warnings));
-    let pairs = config.linker.pairs();
-    let links = pairs.iter().map(|pair| pair.links.len()).sum();
-    let mut shown = format!("{file}: ok, {}, {}\n", count(pairs.len(), "pair"), count(links, "link"));
-    for pair in pairs {
-        show_cookie_domains(pair, &mut shown);
-    }
+    let (pairs, links) = (config.linker.pairs().len(), config.linker.links());
+    let mut shown = format!("{file}: ok, {}, {}\n", count(pairs, "pair"), count(links, "link"));
+    show_cookie_domains(&config.linker, &mut shown);
     print(&shown)
 }
 
@@ -32,10 +29,10 @@ fn eprint_warnings(shown: &str) {
 }
 
 /// Says where each landing's cookie will be valid, since `site` depends on the public suffix list.
-fn show_cookie_domains(pair: &DomainPair, shown: &mut String) {
-    let Some(landing) = &pair.landing else { return };
-    for entry in &pair.destinations {
-        let scope = match landing.domain.attribute(entry) {
+fn show_cookie_domains(linker: &Linker, shown: &mut String) {
+    for (pair, entry) in linker.destinations() {
+        let Some(landing) = &pair.landing else { continue };
+        let scope = match landing.domain.attribute(entry.site()) {
             Some(domain) => format!("valid on {domain} and every host below it"),
             None => "valid on that host alone".to_owned(),
         };

@@ -55,7 +55,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     log_events(config.fixed.log.format, &events);
     tracing::info!(file = %path.display(), pairs = config.linker.pairs().len(), "configuration read");
     let mut warned = Warned::default();
-    warned.log(&text, &config.warnings);
+    // Taken out: there may be one for each of very many pairs, and `config` stays.
+    warned.log(&text, &std::mem::take(&mut config.warnings));
     let in_file = config.fixed.clone();
     if !arguments.listen.is_empty() {
         config.fixed.listen.plain.clone_from(&arguments.listen);

@@ -1,6 +1,7 @@
 //! What pairs must agree about: one host lands in one way.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::fault::{Faults, Place};
 use crate::link::{DomainPair, Entry, Scheme};
@@ -14,52 +15,67 @@ type First<'a> = HashMap<Asked<'a>, (&'a DomainPair, Scheme)>;
 /// Pairs that share a destination, or of which one names it and the other a `*.` above it, must agree on its landing and
 /// parameter; and a host that is served under both http and https can't land, since its `Host` does not tell which of
 /// the two was asked.
-pub(super) fn check(pairs: &[DomainPair], places: &[Vec<Place>], faults: &mut Faults) {
-    let mut first = First::new();
-    for pair in pairs {
-        for entry in &pair.destinations {
-            let asked = (entry.domain().as_str(), entry.is_wildcard(), entry.explicit_port());
-            first.entry(asked).or_insert((pair, entry.scheme()));
-        }
+///
+/// `places` has the place of each destination of each pair.
+pub(super) fn check(pairs: &[DomainPair], places: &[Place], faults: &mut Faults) {
+    if pairs.iter().all(|pair| pair.landing.is_none()) {
+        // There is nothing to disagree about.
+        return;
     }
-    for (pair, places) in pairs.iter().zip(places) {
-        for (entry, at) in pair.destinations.iter().zip(places) {
-            if let Some((problem, hint)) = others(entry, &first).find_map(|other| disagreement(pair, entry, other)) {
-                faults.add(*at, problem, hint);
-            }
+    let entries = pairs.iter().flat_map(|pair| pair.destinations.iter().map(move |entry| (pair, entry)));
+    let mut first = First::new();
+    for (pair, entry) in entries.clone() {
+        let asked = (entry.domain().as_str(), entry.is_wildcard(), entry.explicit_port());
+        first.entry(asked).or_insert((pair, entry.scheme()));
+    }
+    let has_wildcards = entries.clone().any(|(_, entry)| entry.is_wildcard());
+    for ((pair, entry), at) in entries.zip(places) {
+        let mut others = others(entry, has_wildcards, &first);
+        if let Some((problem, hint)) = others.find_map(|other| disagreement(pair, entry, other)) {
+            faults.add(*at, problem, hint);
         }
     }
 }
 
 /// The first pair that names the same destination, and those that name a `*.` above it.
-fn others<'a>(entry: &'a Entry, first: &'a First<'a>) -> impl Iterator<Item = (&'a DomainPair, Scheme)> {
+fn others<'a>(
+    entry: &'a Entry,
+    has_wildcards: bool,
+    first: &'a First<'a>,
+) -> impl Iterator<Item = (&'a DomainPair, Scheme)> {
     let port = entry.explicit_port();
     let own = (entry.domain().as_str(), entry.is_wildcard(), port);
-    let above = entry.names_above().map(move |name| (name, true, port));
+    let above = entry.names_above().take_while(move |_| has_wildcards).map(move |name| (name, true, port));
     std::iter::once(own).chain(above).filter_map(|asked| first.get(&asked).copied())
 }
 
 fn disagreement(pair: &DomainPair, entry: &Entry, other: (&DomainPair, Scheme)) -> Option<(String, &'static str)> {
     let (other, scheme) = other;
-    let names = format!("the pairs `{}` and `{}`", other.name, pair.name);
+    let names = || format!("the pairs `{}` and `{}`", other.name, pair.name);
+    if Arc::ptr_eq(&other.settings, &pair.settings) && (pair.landing.is_none() || scheme == entry.scheme()) {
+        return None;
+    }
     if other.landing != pair.landing {
         return Some((
-            format!("{names} disagree about the landing of this host"),
+            format!("{} disagree about the landing of this host", names()),
             "give both the same `landing`, or set it once in `defaults` and write `landing: {}` in both",
         ));
     }
     pair.landing.as_ref()?;
     if other.bind_user_agent != pair.bind_user_agent {
         return Some((
-            format!("{names} disagree about `bind_user_agent` for this host"),
+            format!("{} disagree about `bind_user_agent` for this host", names()),
             "give both the same `bind_user_agent`",
         ));
     }
     if other.consent.gpc != pair.consent.gpc {
-        return Some((format!("{names} disagree about `consent.gpc` for this host"), "give both the same `gpc`"));
+        return Some((format!("{} disagree about `consent.gpc` for this host", names()), "give both the same `gpc`"));
     }
     if other.parameter != pair.parameter {
-        return Some((format!("{names} disagree about the parameter of this host"), "give both the same `parameter`"));
+        return Some((
+            format!("{} disagree about the parameter of this host", names()),
+            "give both the same `parameter`",
+        ));
     }
     (scheme != entry.scheme()).then(|| {
         (

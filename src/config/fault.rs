@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use serde_yaml::{Location, Spanned};
+use serde_yaml::Location;
 
 /// One mistake of whoever wrote the file, or one warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +22,11 @@ pub struct ConfigFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The line.
-    pub line: usize,
+    pub line: u32,
     /// The column of the first character.
-    pub column: usize,
+    pub column: u32,
     /// The number of characters; 0 for a place between two.
-    pub length: usize,
+    pub length: u32,
 }
 
 impl Place {
@@ -35,13 +35,12 @@ impl Place {
         let before = text.get(..byte).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-        Self { line: before.matches('\n').count() + 1, column, length: 1 }
+        Self { line: number(before.matches('\n').count() + 1), column: number(column), length: 1 }
     }
 }
 
 impl From<Location> for Place {
     fn from(location: Location) -> Self {
-        let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         Self {
             line: number(location.line()).max(1),
             column: number(location.column()).max(1),
@@ -50,10 +49,9 @@ impl From<Location> for Place {
     }
 }
 
-impl<T> From<&Spanned<T>> for Place {
-    fn from(value: &Spanned<T>) -> Self {
-        value.referenced.into()
-    }
+/// A number of lines or characters; 32 bits are enough for the largest file.
+pub(super) fn number(count: impl TryInto<u32>) -> u32 {
+    count.try_into().unwrap_or(u32::MAX)
 }
 
 /// Collects what the sections find, so that one run shows all of it.
@@ -108,13 +106,13 @@ fn render(file: &str, text: &str, kind: &str, faults: &[ConfigFault]) -> String 
     let lines: Vec<&str> = text.lines().collect();
     let mut shown = String::new();
     for ConfigFault { at, problem, hint } in faults {
-        let line = lines.get(at.line - 1).copied().unwrap_or_default();
+        let line = lines.get(at.line as usize - 1).copied().unwrap_or_default();
         let (line, span) = around(line, at);
         // What was found in the file may hold control characters; a message must stay one line, and harmless.
         let problem: String =
             without_secrets(problem).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let title = format!("{file}:{}:{}: {kind}{problem}", at.line, at.column);
-        let snippet = Snippet::source(line).line_start(at.line).annotation(AnnotationKind::Primary.span(span));
+        let snippet = Snippet::source(line).line_start(at.line as usize).annotation(AnnotationKind::Primary.span(span));
         let report = Level::ERROR.no_name().primary_title(title).element(snippet).element(Level::HELP.message(hint));
         // Writing to a text does not fail.
         let _ = writeln!(shown, "{}\n", renderer.render(&[report]));
@@ -124,13 +122,14 @@ fn render(file: &str, text: &str, kind: &str, faults: &[ConfigFault]) -> String 
 
 /// The part of a line around a place, and where the place is in it, in bytes.
 fn around(line: &str, at: &Place) -> (String, Range<usize>) {
-    let first = (at.column - 1).saturating_sub(WINDOW);
-    let length = at.length.clamp(1, WINDOW);
+    let (column, length) = (at.column as usize - 1, at.length as usize);
+    let first = column.saturating_sub(WINDOW);
+    let length = length.clamp(1, WINDOW);
     let line = without_secrets(line);
     let part: String = line.chars().skip(first).take(2 * WINDOW + length).collect();
     let byte_at = |character: usize| part.char_indices().nth(character).map_or(part.len(), |(byte, _)| byte);
-    let start = byte_at(at.column - 1 - first);
-    let end = byte_at(at.column - 1 - first + length).max(start);
+    let start = byte_at(column - first);
+    let end = byte_at(column - first + length).max(start);
     (part, start..end)
 }
 

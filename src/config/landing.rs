@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use serde_yaml::Spanned;
-
 use super::cookie_name;
 use super::fault::{Faults, Place};
 use super::raw::RawLanding;
-use super::text::Text;
+use super::text::{Placed, Text};
 use super::trust::seal;
 use super::value::{duration, word};
 use crate::link::{CookieDomain, Domain, Entry, Existing, Keys, Landing, MAX_AGE, Parameter, SameSite, Scheme, Seal};
@@ -21,7 +19,7 @@ pub(super) struct Of<'a> {
 
 /// The landing of a pair; what it leaves out comes from `defaults`.
 pub(super) fn landing(
-    raw: Option<&Spanned<Option<RawLanding>>>,
+    raw: Option<&Placed<Option<RawLanding>>>,
     defaults: &RawLanding,
     of: &Of<'_>,
     faults: &mut Faults,
@@ -39,19 +37,19 @@ pub(super) fn landing(
     };
     let same_sites = [("lax", SameSite::Lax), ("none", SameSite::None)];
     let existing = [("keep_named", Existing::KeepNamed), ("replace", Existing::Replace), ("keep", Existing::Keep)];
-    let same_site = own.same_site.as_ref().or(defaults.same_site.as_ref());
-    let accept = own.accept.as_ref().or(defaults.accept.as_ref());
+    let same_site = own.same_site.as_deref().or(defaults.same_site.as_deref());
+    let accept = own.accept.as_deref().or(defaults.accept.as_deref());
     let by_default = if keys.is_empty() { Seal::Plain } else { Seal::Sealed };
-    let anonymous = own.anonymous_cookie.as_ref().or(defaults.anonymous_cookie.as_ref());
-    let named = own.cookie.as_ref().or(defaults.cookie.as_ref());
+    let anonymous = own.anonymous_cookie.as_deref().or(defaults.anonymous_cookie.as_deref());
+    let named = own.cookie.as_deref().or(defaults.cookie.as_deref());
     let cookie = cookie(named, faults);
-    let existing_text = own.existing.as_ref().or(defaults.existing.as_ref());
+    let existing_text = own.existing.as_deref().or(defaults.existing.as_deref());
     let landing = Landing {
         accept: seal(accept, by_default, keys, faults),
         anonymous_cookie: anonymous.map(|text| anonymous_cookie(text, &cookie, faults)),
         cookie,
-        domain: domain(own.domain.as_ref().or(defaults.domain.as_ref()), destinations, faults),
-        max_age: max_age(own.max_age.as_ref().or(defaults.max_age.as_ref()), faults),
+        domain: domain(own.domain.as_deref().or(defaults.domain.as_deref()), destinations, faults),
+        max_age: max_age(own.max_age.as_deref().or(defaults.max_age.as_deref()), faults),
         same_site: word(same_site, SameSite::Lax, &same_sites, faults),
         existing: existing_text.map(|text| word(Some(text), Existing::KeepNamed, &existing, faults)),
     };

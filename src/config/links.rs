@@ -2,16 +2,15 @@
 
 use std::collections::HashSet;
 
-use serde_yaml::Spanned;
-
 use super::fault::Faults;
 use super::raw::{RawLinks, RawPair};
-use super::text::Text;
-use crate::link::{AllowList, DomainPair, Entry, NotAllowed, Target, is_plain_name};
+use super::text::{Placed, Text};
+use crate::link::{DomainPair, Entries, Entry, NotAllowed, Target, is_plain_name};
 
 /// Checks each link against the destinations of its own pair.
 pub(super) fn links(raw: &RawLinks, destinations: &[Entry], faults: &mut Faults) -> Vec<(String, Target)> {
-    let allow_list = AllowList::of(destinations);
+    let entries = Entries::of(destinations);
+    let allow_list = entries.allow_list();
     let mut links = Vec::new();
     for (name, target) in &raw.0 {
         check_name(name, faults);
@@ -79,7 +78,7 @@ fn target_url(target: &Text, destinations: &[Entry], faults: &mut Faults) -> Opt
 }
 
 /// Finds pairs that share an origin and give it two links of one name.
-pub(super) fn check_names_once(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
+pub(super) fn check_names_once(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
     let mut seen = HashSet::new();
     for (raw, pair) in raw.iter().zip(pairs) {
         for (name, _) in raw.value.links.iter().flat_map(|links| &links.0) {

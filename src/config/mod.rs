@@ -10,6 +10,7 @@ mod forms;
 mod landing;
 mod links;
 mod pairs;
+mod plain;
 mod plain_file;
 mod raw;
 mod schema;
@@ -69,7 +70,7 @@ pub fn load(path: &Path) -> (Result<(String, Config), LoadError>, Seen) {
     let loaded = read(path).and_then(|text| {
         let checked = shape(&text).and_then(|raw| {
             seen.add(raw.files());
-            check(&raw)
+            check(raw)
         });
         match checked {
             Ok(config) => Ok((text, config)),
@@ -106,25 +107,35 @@ fn read(path: &Path) -> Result<String, LoadError> {
 /// Each fault with its place. Of faults of shape, such as an unknown key, only the first is known; what values mean is
 /// checked to the end.
 pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
-    check(&shape(text)?)
+    check(shape(text)?)
 }
 
 fn shape(text: &str) -> Result<RawConfig, Vec<ConfigFault>> {
-    serde_yaml::from_str(text).map_err(|error| vec![shape::fault(&error, text)])
+    let plainly = plain::read(text, |left| by_library(left).ok());
+    plainly.map_or_else(|| by_library(text).map_err(|error| vec![shape::fault(&error, text)]), Ok)
 }
 
-fn check(raw: &RawConfig) -> Result<Config, Vec<ConfigFault>> {
+/// Reads any text, by its rules alone.
+fn by_library(text: &str) -> Result<RawConfig, serde_yaml::Error> {
+    let options = serde_yaml::options! {
+        budget: serde_yaml::budget! { max_nodes: MOST_VALUES, max_events: 3 * MOST_VALUES },
+        alias_limits: serde_yaml::alias_limits! { max_total_replayed_events: MOST_ALIASED },
+    };
+    serde_yaml::from_str_with_options(text, options)
+}
+
+fn check(raw: RawConfig) -> Result<Config, Vec<ConfigFault>> {
     let mut faults = Faults::default();
     server::check_version(raw.version.as_ref(), &mut faults);
     let plain = server::listen(raw.listen.as_ref(), raw.tls.is_some(), &mut faults);
     let (tls, certificates) = tls::listeners(raw.tls.as_ref(), &plain, &mut faults).into_iter().unzip();
     let listen = Listen { plain, tls, admin: server::admin(raw.admin.as_ref(), &mut faults) };
-    server::check_admin_apart(raw, &listen, &mut faults);
+    server::check_admin_apart(&raw, &listen, &mut faults);
     let fixed = Fixed {
         listen,
         limits: server::limits(raw.limits.as_ref().unwrap_or(&raw::RawLimits::default()), &mut faults),
         log: server::log(raw.log.as_ref().unwrap_or(&raw::RawLog::default()), &mut faults),
-        replay: trust::replay(raw, &mut faults),
+        replay: trust::replay(&raw, &mut faults),
         watch: value::truth(raw.watch.as_ref(), &mut faults),
     };
     let trusted_proxies = server::networks(raw.trusted_proxies.as_ref(), &mut faults);
@@ -132,11 +143,19 @@ fn check(raw: &RawConfig) -> Result<Config, Vec<ConfigFault>> {
     let keys = trust::keys(raw.keys.as_ref(), &mut faults);
     let pairs =
         pairs::pairs(&raw.pairs, raw.defaults.as_ref().unwrap_or(&raw::RawDefaults::default()), &keys, &mut faults);
-    warnings::warn(raw, &pairs, &mut faults);
+    warnings::warn(&raw, &pairs, &mut faults);
     let warnings = faults.finish()?;
+    // Before the rules are made: while they take the place of others, memory holds enough.
+    drop(raw);
     let linker = Linker::new(route, keys, pairs);
     Ok(Config { fixed, certificates, trusted_proxies, linker, warnings })
 }
 
 /// Some ten times what the largest configuration needs; what is larger was named by mistake.
 const LARGEST_FILE: u64 = 64 * 1024 * 1024;
+
+/// 100,000 pairs with all that they may say; the plainest ones are not even counted.
+const MOST_VALUES: usize = 1_000_000;
+
+/// What stands behind aliases is counted each time, since a short text could ask for any number of values.
+const MOST_ALIASED: usize = 250_000;

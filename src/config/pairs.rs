@@ -1,21 +1,22 @@
 //! The list of pairs: who may go where.
 
-use std::collections::HashMap;
-
-use serde_yaml::Spanned;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use super::fault::{Faults, Place};
 use super::landing::{Of, landing};
 use super::raw::{RawDefaults, RawIdentity, RawLanding, RawPair};
-use super::text::{Text, texts};
+use super::text::{Placed, Text, texts};
 use super::trust::{consent, seal};
 use super::value::truth;
 use super::{agreement, cookie_name, links};
-use crate::link::{BadEntry, BadParameter, DomainPair, Entry, Keys, Landing, Origin, Parameter, Scheme, Seal};
+use crate::link::{
+    BadEntry, BadParameter, DomainPair, Entry, Keys, Landing, Origin, Parameter, Scheme, Seal, Settings,
+};
 
 /// Checks every pair, and all of them together.
 pub(super) fn pairs(
-    raw: &Spanned<Vec<Spanned<RawPair>>>,
+    raw: &Placed<Vec<Placed<RawPair>>>,
     defaults: &RawDefaults,
     keys: &Keys,
     faults: &mut Faults,
@@ -24,11 +25,12 @@ pub(super) fn pairs(
         faults.add(raw, "there are no pairs", "add one: `- origin: HOST` and its `destination: HOST`");
     }
     check_defaults(defaults, keys, faults);
-    let (pairs, places): (Vec<DomainPair>, Vec<Vec<Place>>) =
-        raw.value.iter().map(|raw| pair(&raw.value, defaults, keys, faults)).unzip();
+    let mut made = Made::default();
+    let pairs: Vec<DomainPair> =
+        raw.value.iter().map(|raw| pair(&raw.value, defaults, keys, &mut made, faults)).collect();
     check_names(&raw.value, &pairs, faults);
     links::check_names_once(&raw.value, &pairs, faults);
-    agreement::check(&pairs, &places, faults);
+    agreement::check(&pairs, &made.places, faults);
     pairs
 }
 
@@ -38,7 +40,7 @@ fn check_defaults(defaults: &RawDefaults, keys: &Keys, faults: &mut Faults) {
     cookies(defaults.identity.as_ref(), faults);
     if let Some(raw) = &defaults.landing {
         let mut unused = Faults::default();
-        let anywhere = Spanned { value: Some(RawLanding::default()), referenced: ANYWHERE, defined: ANYWHERE };
+        let anywhere = Placed { value: Some(RawLanding::default()), at: ANYWHERE };
         let of = Of { destinations: &[], parameter: &Parameter::default(), keys };
         landing(Some(&anywhere), raw, &of, &mut unused);
         if let Err(found) = unused.finish() {
@@ -47,36 +49,53 @@ fn check_defaults(defaults: &RawDefaults, keys: &Keys, faults: &mut Faults) {
     }
 }
 
-/// The pair, and the place of each of its destinations.
-fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, faults: &mut Faults) -> (DomainPair, Vec<Place>) {
+/// What is known of the pairs that are made already.
+#[derive(Default)]
+struct Made {
+    /// The place of each destination of each pair.
+    places: Vec<Place>,
+    /// What the latest said.
+    settings: VecDeque<Arc<Settings>>,
+}
+
+fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, made: &mut Made, faults: &mut Faults) -> DomainPair {
     let origins = origins(raw, faults);
-    let (destinations, places): (Vec<Entry>, Vec<Place>) = destinations(raw, &origins, faults).into_iter().unzip();
+    let destinations = destinations(raw, &origins, &mut made.places, faults);
     let no_landing = RawLanding::default();
-    let parameter = parameter(raw.parameter.as_ref().or(defaults.parameter.as_ref()), faults);
+    let parameter = parameter(raw.parameter.as_deref().or(defaults.parameter.as_ref()), faults);
     let landing_defaults = defaults.landing.as_ref().unwrap_or(&no_landing);
     let of = Of { destinations: &destinations, parameter: &parameter, keys };
-    let landing = landing(raw.landing.as_ref(), landing_defaults, &of, faults);
-    let pair = DomainPair {
-        name: name(raw),
-        number: 0,
-        links: raw.links.as_ref().map(|raw| links::links(raw, &destinations, faults)).unwrap_or_default(),
-        cookies: cookies(raw.identity.as_ref().or(defaults.identity.as_ref()), faults),
+    let landing = landing(raw.landing.as_deref(), landing_defaults, &of, faults);
+    let links = raw.links.as_ref().map(|raw| links::links(raw, &destinations, faults)).unwrap_or_default();
+    let settings = Settings {
+        cookies: cookies(raw.identity.as_deref().or(defaults.identity.as_ref()), faults),
         hand_off: hand_off(raw, landing.as_ref(), keys, faults),
-        bind_user_agent: truth(raw.bind_user_agent.as_ref(), faults),
-        consent: consent(raw.consent.as_ref(), faults),
+        bind_user_agent: truth(raw.bind_user_agent.as_deref(), faults),
+        consent: consent(raw.consent.as_deref(), faults),
         landing,
         parameter,
-        origins,
-        destinations,
     };
-    (pair, places)
+    DomainPair { name: name(raw).into(), origins, destinations, links, settings: made.share(settings) }
+}
+
+impl Made {
+    /// Most pairs say the same as one shortly before them, and then share it.
+    fn share(&mut self, settings: Settings) -> Arc<Settings> {
+        if let Some(same) = self.settings.iter().find(|recent| ***recent == settings) {
+            return Arc::clone(same);
+        }
+        let settings = Arc::new(settings);
+        self.settings.push_front(Arc::clone(&settings));
+        self.settings.truncate(RECENT);
+        settings
+    }
 }
 
 /// How identities leave: sealed by default if there is a key, and crosslink answers on both sides.
 fn hand_off(raw: &RawPair, landing: Option<&Landing>, keys: &Keys, faults: &mut Faults) -> Seal {
     let by_default = if landing.is_some() && !keys.is_empty() { Seal::Sealed } else { Seal::Plain };
-    let hand_off = seal(raw.hand_off.as_ref(), by_default, keys, faults);
-    let at = raw.hand_off.as_ref().map_or_else(|| Place::from(&raw.origin), Place::from);
+    let hand_off = seal(raw.hand_off.as_deref(), by_default, keys, faults);
+    let at = raw.hand_off.as_deref().map_or_else(|| Place::from(&raw.origin), Place::from);
     if hand_off == Seal::Plain && landing.is_some_and(|landing| landing.accept == Seal::Sealed) {
         faults.warn(
             at,
@@ -95,18 +114,20 @@ fn hand_off(raw: &RawPair, landing: Option<&Landing>, keys: &Keys, faults: &mut 
 }
 
 fn name(raw: &RawPair) -> String {
-    let first = |texts: Vec<Text>| texts.into_iter().next().map(|text| text.value).unwrap_or_default();
-    let by_hosts = || format!("{} to {}", first(texts(&raw.origin)), first(texts(&raw.destination)));
+    let by_hosts = || {
+        let [origin, destination] = [&raw.origin, &raw.destination].map(|hosts| texts(hosts).next());
+        format!("{} to {}", origin.map_or("", |text| text.value), destination.map_or("", |text| text.value))
+    };
     raw.name.as_ref().map_or_else(by_hosts, |name| name.value.clone())
 }
 
-fn check_names(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
+fn check_names(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
     let mut seen = HashMap::new();
     for (raw, pair) in raw.iter().zip(pairs) {
         let at = raw.value.name.as_ref().map_or_else(|| Place::from(&raw.value.origin), Place::from);
         if pair.name.trim().is_empty() || pair.name.len() > 200 || pair.name.chars().any(char::is_control) {
             faults.add(at, "a pair needs a name that fits into a log", "write a few words, such as `shop-to-checkout`");
-        } else if let Some(first) = seen.insert(pair.name.as_str(), at.line) {
+        } else if let Some(first) = seen.insert(&*pair.name, at.line) {
             faults.add(
                 at,
                 format!("the pair in line {first} is named `{}` too", pair.name),
@@ -117,18 +138,19 @@ fn check_names(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults: &mut Faul
 }
 
 fn origins(raw: &RawPair, faults: &mut Faults) -> Vec<Origin> {
-    let texts = texts(&raw.origin);
-    if texts.is_empty() {
+    if raw.origin.value.len() == 0 {
         faults.add(&raw.origin, "the list of origins is empty", "write the host that visitors come from");
     }
-    let mut origins = Vec::new();
-    for text in &texts {
-        match origin(&text.value) {
-            Ok(origin) if origins.contains(&origin) => {
-                faults.add(text, format!("the origin `{}` is listed twice", text.value), "keep one of them");
+    let is_list = raw.origin.value.len() > 1;
+    let mut seen = HashSet::new();
+    let mut origins = Vec::with_capacity(raw.origin.value.len());
+    for text in texts(&raw.origin) {
+        match origin(text.value) {
+            Ok(origin) if is_list && !seen.insert(origin.clone()) => {
+                faults.add(&text, format!("the origin `{}` is listed twice", text.value), "keep one of them");
             }
             Ok(origin) => origins.push(origin),
-            Err((problem, hint)) => faults.add(text, format!("the origin `{}` {problem}", text.value), hint),
+            Err((problem, hint)) => faults.add(&text, format!("the origin `{}` {problem}", text.value), hint),
         }
     }
     origins
@@ -147,37 +169,38 @@ fn origin(text: &str) -> Result<Origin, (&'static str, &'static str)> {
     Ok(Origin { domain: entry.domain().clone(), port })
 }
 
-fn destinations(raw: &RawPair, origins: &[Origin], faults: &mut Faults) -> Vec<(Entry, Place)> {
-    let texts = texts(&raw.destination);
-    if texts.is_empty() {
+fn destinations(raw: &RawPair, origins: &[Origin], places: &mut Vec<Place>, faults: &mut Faults) -> Vec<Entry> {
+    if raw.destination.value.len() == 0 {
         faults.add(&raw.destination, "the list of destinations is empty", "write the host that visitors go to");
     }
-    let mut entries = Vec::new();
-    for text in &texts {
-        let entry = match Entry::parse(&text.value) {
+    let mut origins: Vec<_> = origins.iter().map(|origin| (&origin.domain, origin.port)).collect();
+    origins.sort_unstable();
+    let mut entries = Vec::with_capacity(raw.destination.value.len());
+    for text in texts(&raw.destination) {
+        let entry = match Entry::parse(text.value) {
             Ok(entry) => entry,
             Err(bad) => {
                 let (problem, hint) = explain(bad);
-                faults.add(text, format!("the destination `{}` {problem}", text.value), hint);
+                faults.add(&text, format!("the destination `{}` {problem}", text.value), hint);
                 continue;
             }
         };
-        let is_origin = |origin: &Origin| *entry.domain() == origin.domain && entry.explicit_port() == origin.port;
-        if !entry.is_wildcard() && origins.iter().any(is_origin) {
+        if !entry.is_wildcard() && origins.binary_search(&(entry.domain(), entry.explicit_port())).is_ok() {
             faults.add(
-                text,
+                &text,
                 format!("the destination `{}` is the origin itself", text.value),
                 "an identity needs no help on its own host; write the other one",
             );
         }
         if entry.scheme() == Scheme::Http {
             faults.warn(
-                text,
+                &text,
                 "the identity travels to this destination unencrypted",
                 "write `https://`, unless this is for a test on your own machine",
             );
         }
-        entries.push((entry, text.into()));
+        entries.push(entry);
+        places.push(text.at);
     }
     entries
 }
@@ -229,8 +252,10 @@ fn cookies(raw: Option<&RawIdentity>, faults: &mut Faults) -> Vec<String> {
     cookies.value.iter().map(|name| cookie_name::check(name, faults)).collect()
 }
 
+/// How many different settings are looked at: with more, each pair would be compared with many that differ.
+const RECENT: usize = 8;
 /// The place of a value that stands nowhere.
-const ANYWHERE: serde_yaml::Location = serde_yaml::Location::UNKNOWN;
+const ANYWHERE: Place = Place { line: 1, column: 1, length: 0 };
 
 #[cfg(test)]
 mod tests {

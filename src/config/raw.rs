@@ -10,13 +10,12 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_yaml::Spanned;
 
 use super::forms;
-use super::text::{OneOrMany, Text};
+use super::text::{OneOrMany, Placed, Text};
 
 /// The configuration of crosslink. Its README says more about each key.
-#[derive(Debug, JsonSchema, serde::Deserialize)]
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
     /// The form of this file.
@@ -26,11 +25,11 @@ pub(super) struct RawConfig {
     /// Where to listen: an IP address and a port, or a list of them.
     #[schemars(with = "Option<forms::OneOr<forms::Address>>", extend("default" = "127.0.0.1:8080"))]
     #[serde(default, deserialize_with = "present")]
-    pub listen: Option<Spanned<OneOrMany>>,
+    pub listen: Option<Placed<OneOrMany>>,
     /// Certificates, and the addresses where they are shown.
     #[schemars(with = "Option<Vec<RawTls>>")]
     #[serde(default, deserialize_with = "present")]
-    pub tls: Option<Spanned<Vec<Spanned<RawTls>>>>,
+    pub tls: Option<Placed<Vec<Placed<RawTls>>>>,
     /// The operator's port: an address, or `off`.
     #[schemars(with = "Option<forms::AddressOrOff>", extend("default" = "127.0.0.1:8081"))]
     #[serde(default, deserialize_with = "present")]
@@ -38,7 +37,7 @@ pub(super) struct RawConfig {
     /// Proxies whose `X-Request-Id` is believed: addresses or networks, such as `10.0.0.0/8`.
     #[schemars(with = "Option<forms::AnyNumber<String>>")]
     #[serde(default, deserialize_with = "present")]
-    pub trusted_proxies: Option<Spanned<OneOrMany>>,
+    pub trusted_proxies: Option<Placed<OneOrMany>>,
     /// Whether a change of this file is taken up without a signal.
     #[schemars(with = "Option<bool>", extend("default" = false))]
     #[serde(default, deserialize_with = "present")]
@@ -56,7 +55,7 @@ pub(super) struct RawConfig {
     /// Keys of sealed hand-offs: the first seals, all open.
     #[schemars(with = "Option<Vec<RawKey>>", extend("minItems" = 1))]
     #[serde(default, deserialize_with = "present")]
-    pub keys: Option<Spanned<Vec<Spanned<RawKey>>>>,
+    pub keys: Option<Placed<Vec<Placed<RawKey>>>>,
     /// Where used tokens are remembered: `memory`, `off`, or a Valkey or Redis that several crosslinks share.
     #[schemars(with = "Option<String>", extend("default" = "memory", "pattern" = r"^(memory|off|redis://.+|redis\+unix://.+)$"))]
     #[serde(default, deserialize_with = "present")]
@@ -64,7 +63,7 @@ pub(super) struct RawConfig {
     /// The password of that store.
     #[schemars(with = "Option<RawSecret>")]
     #[serde(default, deserialize_with = "present")]
-    pub replay_password: Option<Spanned<RawSecret>>,
+    pub replay_password: Option<Placed<RawSecret>>,
     /// The most used tokens that `memory` holds.
     #[schemars(with = "Option<u32>", extend("default" = 1_000_000, "minimum" = 1, "maximum" = 100_000_000))]
     #[serde(default, deserialize_with = "present")]
@@ -78,7 +77,7 @@ pub(super) struct RawConfig {
     pub defaults: Option<RawDefaults>,
     /// Who may go where.
     #[schemars(with = "Vec<RawPair>", extend("minItems" = 1))]
-    pub pairs: Spanned<Vec<Spanned<RawPair>>>,
+    pub pairs: Placed<Vec<Placed<RawPair>>>,
 }
 
 impl RawConfig {
@@ -92,12 +91,12 @@ impl RawConfig {
 }
 
 /// One certificate. Of several on one address the name that a visitor asks for chooses.
-#[derive(Debug, JsonSchema, serde::Deserialize)]
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTls {
     /// Where to listen with TLS: an IP address and a port, or a list of them.
     #[schemars(with = "forms::OneOr<forms::Address>")]
-    pub listen: Spanned<OneOrMany>,
+    pub listen: Placed<OneOrMany>,
     /// A PEM file: the certificate and those that vouch for it.
     #[schemars(with = "String")]
     pub certificate: Text,
@@ -107,7 +106,7 @@ pub(super) struct RawTls {
 }
 
 /// A key of sealed hand-offs, in a file or in the environment; `crosslink keygen` makes one.
-#[derive(Debug, JsonSchema, serde::Deserialize)]
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKey {
     /// Up to 16 characters; travels in the token.
@@ -124,7 +123,7 @@ pub(super) struct RawKey {
 }
 
 /// A secret, in a file or in the environment.
-#[derive(Debug, JsonSchema, serde::Deserialize)]
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSecret {
     /// The file that holds it.
@@ -138,7 +137,7 @@ pub(super) struct RawSecret {
 }
 
 /// What is asked before an identity is carried.
-#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConsent {
     /// The cookie that says that a visitor of the origin agreed.
@@ -151,7 +150,7 @@ pub(super) struct RawConsent {
 }
 
 /// A cookie, and what it must contain.
-#[derive(Debug, JsonSchema, serde::Deserialize)]
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConsentCookie {
     /// The cookie's name.
@@ -163,7 +162,7 @@ pub(super) struct RawConsentCookie {
 }
 
 /// What clients may cost.
-#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
     /// Connections served at a time; newcomers wait.
@@ -193,7 +192,7 @@ pub(super) struct RawLimits {
 }
 
 /// How requests are logged.
-#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLog {
     /// How a line looks.
@@ -207,7 +206,7 @@ pub(super) struct RawLog {
 }
 
 /// Values for all pairs that don't say otherwise.
-#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDefaults {
     /// The query parameter that carries the identity.
@@ -223,7 +222,8 @@ pub(super) struct RawDefaults {
 }
 
 /// A pair: visitors of its origins may be sent to its destinations.
-#[derive(Debug, JsonSchema, serde::Deserialize)]
+// Of these there may be 100,000: what few of them have stands in boxes.
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPair {
     /// Unique, in logs and metrics. By default `<origin> to <destination>`.
@@ -232,81 +232,81 @@ pub(super) struct RawPair {
     pub name: Option<Text>,
     /// The hosts whose visitors it serves: `host`, `host:port`, or a list.
     #[schemars(with = "forms::OneOr<String>")]
-    pub origin: Spanned<OneOrMany>,
+    pub origin: Placed<OneOrMany>,
     /// Where they may be sent: `host`, `"*.host"`, `host:port`, `https://host/path`, `http://host`, or a list.
     #[schemars(with = "forms::OneOr<String>")]
-    pub destination: Spanned<OneOrMany>,
+    pub destination: Placed<OneOrMany>,
     /// Names for links: `checkout: /cart` answers at `/go/checkout`. A path, or an address that `destination` admits.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     #[serde(default, deserialize_with = "present")]
-    pub links: Option<RawLinks>,
+    pub links: Option<Box<RawLinks>>,
     /// The query parameter that carries the identity.
     #[schemars(with = "Option<String>", extend("default" = "kmi", "pattern" = forms::NAME))]
     #[serde(default, deserialize_with = "present")]
-    pub parameter: Option<Text>,
+    pub parameter: Option<Box<Text>>,
     /// Where the identity stands.
     #[serde(default, deserialize_with = "present")]
-    pub identity: Option<RawIdentity>,
+    pub identity: Option<Box<RawIdentity>>,
     /// How the identity travels. By default sealed where there are keys and a landing.
     #[schemars(with = "Option<String>", extend("enum" = ["plain", "sealed"]))]
     #[serde(default, deserialize_with = "present")]
-    pub hand_off: Option<Text>,
+    pub hand_off: Option<Box<Text>>,
     /// Whether a token is good only in the browser that got it.
     #[schemars(with = "Option<bool>", extend("default" = false))]
     #[serde(default, deserialize_with = "present")]
-    pub bind_user_agent: Option<Text>,
+    pub bind_user_agent: Option<Box<Text>>,
     /// What is asked before an identity is carried.
     #[serde(default, deserialize_with = "present")]
-    pub consent: Option<RawConsent>,
+    pub consent: Option<Box<RawConsent>>,
     /// What happens on the destination: `landing: {}` for the defaults; left out, crosslink does not answer there.
     // With nothing behind it this is `Some(None)`: neither on nor off.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "RawLanding")]
-    pub landing: Option<Spanned<Option<RawLanding>>>,
+    pub landing: Option<Box<Placed<Option<RawLanding>>>>,
 }
 
 /// Where the identity stands.
-#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawIdentity {
     /// The cookies that hold it, the most telling first.
     #[schemars(with = "Option<Vec<String>>", extend("minItems" = 1, "default" = ["km_ni", "km_ai"]))]
     #[serde(default, deserialize_with = "present")]
-    pub cookies: Option<Spanned<Vec<Text>>>,
+    pub cookies: Option<Placed<Vec<Text>>>,
 }
 
 /// What happens on the destination.
-#[derive(Debug, Default, JsonSchema, serde::Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLanding {
     /// Which identities are believed. By default sealed ones where there are keys.
     #[schemars(with = "Option<String>", extend("enum" = ["plain", "sealed"]))]
     #[serde(default, deserialize_with = "present")]
-    pub accept: Option<Text>,
+    pub accept: Option<Box<Text>>,
     /// The cookie that is set.
     #[schemars(with = "Option<String>", extend("default" = "km_ni"))]
     #[serde(default, deserialize_with = "present")]
-    pub cookie: Option<Text>,
+    pub cookie: Option<Box<Text>>,
     /// The cookie for an anonymous identity from a token; by default `cookie`.
     #[schemars(with = "Option<String>")]
     #[serde(default, deserialize_with = "present")]
-    pub anonymous_cookie: Option<Text>,
+    pub anonymous_cookie: Option<Box<Text>>,
     /// Its `Domain`: `site` for the registrable domain, `host` for that host alone, or a parent of it.
     #[schemars(with = "Option<String>", extend("default" = "site"))]
     #[serde(default, deserialize_with = "present")]
-    pub domain: Option<Text>,
+    pub domain: Option<Box<Text>>,
     /// Its life.
     #[schemars(with = "Option<String>", extend("default" = "400d", "pattern" = forms::TIME))]
     #[serde(default, deserialize_with = "present")]
-    pub max_age: Option<Text>,
+    pub max_age: Option<Box<Text>>,
     /// Its `SameSite`; `none` adds `Secure` and `Partitioned`, for embedded checkouts.
     #[schemars(with = "Option<String>", extend("enum" = ["lax", "none"], "default" = "lax"))]
     #[serde(default, deserialize_with = "present")]
-    pub same_site: Option<Text>,
+    pub same_site: Option<Box<Text>>,
     /// What wins if the visitor has another identity there. By default `replace` for a sealed arrival, `keep_named` for a plain one.
     #[schemars(with = "Option<String>", extend("enum" = ["keep_named", "replace", "keep"]))]
     #[serde(default, deserialize_with = "present")]
-    pub existing: Option<Text>,
+    pub existing: Option<Box<Text>>,
 }
 
 /// A key with nothing behind it is a mistake and not its default: `keys:` above items that somebody has commented out
@@ -320,7 +320,7 @@ where
 }
 
 /// Link names and their targets, in the order of the file, each with its place.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RawLinks(pub Vec<(Text, Text)>);
 
 impl<'de> Deserialize<'de> for RawLinks {

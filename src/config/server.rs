@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use ipnet::{IpNet, Ipv4Net};
-use serde_yaml::Spanned;
 
 use super::fault::{Faults, Place};
 use super::raw::{RawConfig, RawLimits, RawLog};
-use super::text::{OneOrMany, Text, texts};
+use super::text::{OneOrMany, Placed, Text, texts};
 use super::value::{A_DAY, bytes, duration, number, word};
 use crate::settings::{Limits, Listen, Log, LogFormat, LoggedRequests};
 
@@ -20,7 +19,7 @@ pub(super) fn check_version(version: Option<&Text>, faults: &mut Faults) {
 }
 
 /// The addresses for plain HTTP: where there is TLS, only those that are asked for.
-pub(super) fn listen(listen: Option<&Spanned<OneOrMany>>, has_tls: bool, faults: &mut Faults) -> Vec<SocketAddr> {
+pub(super) fn listen(listen: Option<&Placed<OneOrMany>>, has_tls: bool, faults: &mut Faults) -> Vec<SocketAddr> {
     match listen {
         Some(listen) => addresses(listen, faults),
         None if has_tls => Vec::new(),
@@ -29,16 +28,15 @@ pub(super) fn listen(listen: Option<&Spanned<OneOrMany>>, has_tls: bool, faults:
 }
 
 /// Addresses to listen on, at least one.
-pub(super) fn addresses(listen: &Spanned<OneOrMany>, faults: &mut Faults) -> Vec<SocketAddr> {
-    let texts = texts(listen);
-    if texts.is_empty() {
+pub(super) fn addresses(listen: &Placed<OneOrMany>, faults: &mut Faults) -> Vec<SocketAddr> {
+    if listen.value.len() == 0 {
         faults.add(listen, "nothing to listen on", "write an address, such as `127.0.0.1:8080`");
     }
     let mut addresses = Vec::new();
-    for text in &texts {
-        match address(text, faults) {
+    for text in texts(listen) {
+        match address(&text, faults) {
             Some(address) if addresses.contains(&address) => {
-                faults.add(text, format!("{address} is listed twice"), "keep one of them");
+                faults.add(&text, format!("{address} is listed twice"), "keep one of them");
             }
             address => addresses.extend(address),
         }
@@ -46,10 +44,10 @@ pub(super) fn addresses(listen: &Spanned<OneOrMany>, faults: &mut Faults) -> Vec
     addresses
 }
 
-fn address(text: &Text, faults: &mut Faults) -> Option<SocketAddr> {
+fn address(text: &Placed<&str>, faults: &mut Faults) -> Option<SocketAddr> {
     let address = text.value.parse();
     if address.is_err() {
-        faults.add(text, format!("`{}` is no address to listen on", text.value), address_hint(&text.value));
+        faults.add(text, format!("`{}` is no address to listen on", text.value), address_hint(text.value));
     }
     address.ok()
 }
@@ -78,7 +76,7 @@ pub(super) fn admin(admin: Option<&Text>, faults: &mut Faults) -> Option<SocketA
             None
         }
         Some(text) => {
-            let address = address(text, faults)?;
+            let address = address(&Placed { value: &text.value, at: text.at }, faults)?;
             if !address.ip().is_loopback() {
                 let hint = "keep it on 127.0.0.1, or let nobody but your monitoring reach it";
                 faults.warn(text, "the admin port is open to other machines, and asks nobody who he is", hint);
@@ -101,9 +99,9 @@ pub(super) fn check_admin_apart(raw: &RawConfig, listen: &Listen, faults: &mut F
 }
 
 /// Networks such as `10.0.0.0/8`, and single addresses.
-pub(super) fn networks(list: Option<&Spanned<OneOrMany>>, faults: &mut Faults) -> Vec<IpNet> {
+pub(super) fn networks(list: Option<&Placed<OneOrMany>>, faults: &mut Faults) -> Vec<IpNet> {
     let mut networks = Vec::new();
-    for text in list.map(texts).unwrap_or_default() {
+    for text in list.into_iter().flat_map(texts) {
         let one = text.value.parse().map(|address: IpAddr| address.to_canonical().into());
         match one.or_else(|_| text.value.parse().map(canonical)) {
             Ok(network) => networks.push(network),

@@ -2,7 +2,7 @@
 
 use serde_yaml::Error;
 
-use super::fault::{ConfigFault, Place};
+use super::fault::{ConfigFault, Place, number};
 
 /// Says in the configuration's own words what the YAML library found.
 pub(super) fn fault(error: &Error, text: &str) -> ConfigFault {
@@ -10,8 +10,9 @@ pub(super) fn fault(error: &Error, text: &str) -> ConfigFault {
     let (problem, hint) = explain(error.without_snippet(), text, at);
     // What is missing at the end is missing in the last line that there is.
     let lines = text.lines().count().max(1);
-    if at.line > lines {
-        at = Place { line: lines, column: text.lines().last().unwrap_or_default().chars().count() + 1, length: 1 };
+    if at.line as usize > lines {
+        let column = text.lines().last().unwrap_or_default().chars().count() + 1;
+        at = Place { line: number(lines), column: number(column), length: 1 };
     }
     ConfigFault { at, problem, hint }
 }
@@ -50,7 +51,7 @@ fn explain(error: &Error, text: &str, at: Place) -> (String, String) {
         | Error::AliasReplayStackDepthExceeded { .. } => too_much(),
         other => {
             let problem = without_place(&other.to_string());
-            if problem.starts_with("budget breached") {
+            if problem.starts_with("budget breached") || problem.starts_with("alias replay limit") {
                 return too_much();
             }
             let hint = if problem.contains("tab") { "indent with spaces; YAML takes no tabs here" } else { INDENTED };
@@ -61,7 +62,7 @@ fn explain(error: &Error, text: &str, at: Place) -> (String, String) {
 
 fn too_much() -> (String, String) {
     (
-        "the file is too large here: it is nested too deeply, or holds over 250,000 values, those behind aliases included"
+        "the file is too large here: it is nested too deeply, or holds over a million values, or 250,000 behind aliases"
             .to_owned(),
         "write values out instead of `&` and `*`; a file this large is better split among several crosslinks".to_owned(),
     )
@@ -73,7 +74,7 @@ fn missing(field: &str, text: &str, at: Place) -> (String, String) {
         let key = line.trim_start().trim_start_matches("- ").trim_start();
         key.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':'))
     };
-    let below = text.lines().enumerate().skip(at.line).take_while(|(_, line)| !line.trim().is_empty());
+    let below = text.lines().enumerate().skip(at.line as usize).take_while(|(_, line)| !line.trim().is_empty());
     match below.take(NEAR).find(|(_, line)| is_key(line)) {
         Some((number, _)) => (
             format!("the key `{field}` is missing here; the one in line {} does not belong to this", number + 1),
@@ -96,9 +97,9 @@ fn whole(field: &str) -> &'static str {
 }
 
 fn begins_with_star(text: &str, at: Place) -> bool {
-    let line = text.lines().nth(at.line - 1).unwrap_or_default();
-    line.chars().nth(at.column - 1) == Some('*')
-        && line.chars().nth(at.column).is_none_or(|next| !next.is_alphanumeric())
+    let line = text.lines().nth(at.line as usize - 1).unwrap_or_default();
+    line.chars().nth(at.column as usize - 1) == Some('*')
+        && line.chars().nth(at.column as usize).is_none_or(|next| !next.is_alphanumeric())
 }
 
 fn expected_in_words(expected: &str) -> (&str, &'static str) {

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_yaml::Spanned;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,11 +18,11 @@ use super::fault::Faults;
 use super::plain_file::read_plain_file;
 use super::raw::RawTls;
 use super::server::addresses;
-use super::text::Text;
+use super::text::{Placed, Text};
 
 /// Each TLS address with all that is shown there. `plain` are the addresses for plain HTTP.
 pub(super) fn listeners(
-    raw: Option<&Spanned<Vec<Spanned<RawTls>>>>,
+    raw: Option<&Placed<Vec<Placed<RawTls>>>>,
     plain: &[SocketAddr],
     faults: &mut Faults,
 ) -> Vec<(SocketAddr, Arc<ServerConfig>)> {
@@ -32,7 +31,7 @@ pub(super) fn listeners(
     }
     let provider = Arc::new(ring::default_provider());
     let mut shown: Vec<(SocketAddr, Vec<Arc<CertifiedKey>>)> = Vec::new();
-    for Spanned { value: tls, .. } in raw.into_iter().flat_map(|raw| &raw.value) {
+    for Placed { value: tls, .. } in raw.into_iter().flat_map(|raw| &raw.value) {
         let addresses = addresses(&tls.listen, faults);
         // With port 0 each gets a port of its own.
         if let Some(both) = addresses.iter().find(|address| address.port() != 0 && plain.contains(address)) {

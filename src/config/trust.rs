@@ -4,26 +4,25 @@ use std::io;
 use std::path::Path;
 
 use redis::{ConnectionInfo, IntoConnectionInfo, parse_redis_url};
-use serde_yaml::Spanned;
 
 use super::cookie_name;
 use super::fault::{Faults, Place};
 use super::plain_file::read_plain_file;
 use super::raw::{RawConfig, RawConsent, RawKey, RawSecret};
-use super::text::Text;
+use super::text::{Placed, Text};
 use super::value::{number, word};
 use crate::link::{Consent, ConsentCookie, Gpc, Key, Keys, Seal};
 use crate::settings::{Replay, TokenStore, Unproven};
 
 /// Reads every key from its file or the environment.
-pub(super) fn keys(raw: Option<&Spanned<Vec<Spanned<RawKey>>>>, faults: &mut Faults) -> Keys {
+pub(super) fn keys(raw: Option<&Placed<Vec<Placed<RawKey>>>>, faults: &mut Faults) -> Keys {
     let Some(raw) = raw else { return Keys::default() };
     if raw.value.is_empty() {
         faults.add(raw, "there are no keys here", "add one, or leave `keys` out; `crosslink keygen` makes a key");
     }
     let mut ids: Vec<&str> = Vec::new();
     let mut keys = Vec::new();
-    for Spanned { value: key, .. } in &raw.value {
+    for Placed { value: key, .. } in &raw.value {
         let id = key.id.value.as_str();
         if !(1..=16).contains(&id.chars().count()) || id.chars().any(char::is_control) {
             faults.add(&key.id, "this is no id for a key", "write 1 to 16 characters, such as `2026-11`");
@@ -135,7 +134,7 @@ fn store(raw: &RawConfig, entries: usize, faults: &mut Faults) -> Option<TokenSt
 }
 
 /// A Valkey or Redis: `redis://HOST:PORT/DATABASE`, or `redis+unix:///PATH` for a socket.
-fn shared(server: &Text, password: Option<&Spanned<RawSecret>>, faults: &mut Faults) -> Option<ConnectionInfo> {
+fn shared(server: &Text, password: Option<&Placed<RawSecret>>, faults: &mut Faults) -> Option<ConnectionInfo> {
     let known = parse_redis_url(&server.value).filter(|url| matches!(url.scheme(), "redis" | "redis+unix"));
     let info = known.as_ref().and_then(|url| url.clone().into_connection_info().ok());
     let Some((url, info)) = known.as_ref().zip(info) else {

@@ -2,10 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_yaml::Spanned;
-
 use super::fault::{Faults, Place};
 use super::raw::{RawConfig, RawPair};
+use super::text::Placed;
 use crate::link::{DomainPair, Entry, Existing, Origin, Scheme, Seal};
 
 /// Warns of what only shows once every pair is known.
@@ -34,7 +33,7 @@ fn accepts(pair: &DomainPair) -> Option<Seal> {
 
 /// A cookie that only a sealed identity may set is of little worth if a landing that believes plain ones sets a cookie
 /// of that name for the same hosts.
-fn warn_of_shared_cookies(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
+fn warn_of_shared_cookies(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
     let any = |seal| pairs.iter().any(|pair| accepts(pair) == Some(seal));
     if !any(Seal::Plain) || !any(Seal::Sealed) {
         return;
@@ -51,7 +50,7 @@ fn warn_of_shared_cookies(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults
         let (Some(written), Some(landing)) = (&raw.value.landing, &pair.landing) else { continue };
         let cookie = landing.cookie.as_str();
         let shared = pair.destinations.iter().find_map(|entry| {
-            let domain = landing.domain.attribute(entry);
+            let domain = landing.domain.attribute(entry.domain().registrable());
             let other = Hosts::reached(entry, domain).find_map(|hosts| sealed.get(&(cookie, hosts)))?;
             Some((entry, domain, other))
         });
@@ -66,9 +65,9 @@ fn warn_of_shared_cookies(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults
                 "write `accept: sealed` here too, or keep the cookies apart with another `cookie`",
             ),
         };
-        let accept = written.value.as_ref().and_then(|landing| landing.accept.as_ref());
+        let accept = written.value.as_ref().and_then(|landing| landing.accept.as_deref());
         faults.warn(
-            accept.map_or_else(|| Place::from(written), Place::from),
+            accept.map_or_else(|| Place::from(&**written), Place::from),
             format!(
                 "here a plain `{}` sets the cookie `{cookie}` {hosts}, also for `{}`, which believes only sealed ones",
                 pair.parameter.as_str(),
@@ -128,7 +127,7 @@ impl<'a> Hosts<'a> {
 
 /// Of pairs that admit the same destination for the same origin the first one makes the hand-off: what the others say
 /// about it does nothing.
-fn warn_of_idle_settings(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
+fn warn_of_idle_settings(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
     let mixed = mixed_origins(pairs);
     let mut first: HashMap<&Origin, HashMap<Reach<'_>, usize>> = HashMap::new();
     for (number, (raw, pair)) in raw.iter().zip(pairs).enumerate() {
@@ -156,6 +155,9 @@ fn warn_of_idle_settings(raw: &[Spanned<RawPair>], pairs: &[DomainPair], faults:
 
 /// The origins whose pairs do not all say the same; the others need no closer look, however many pairs they have.
 fn mixed_origins(pairs: &[DomainPair]) -> HashSet<&Origin> {
+    if DomainPair::share_settings(pairs) {
+        return HashSet::new();
+    }
     let mut first: HashMap<&Origin, &DomainPair> = HashMap::new();
     let differ = |one: &DomainPair, other: &DomainPair| SETTINGS.iter().any(|(_, differ, _)| differ(one, other));
     let listed = pairs.iter().flat_map(|pair| pair.origins.iter().map(move |origin| (origin, pair)));
@@ -196,11 +198,11 @@ impl<'a> Reach<'a> {
 type Setting = (&'static str, fn(&DomainPair, &DomainPair) -> bool, fn(&RawPair) -> Option<Place>);
 
 const SETTINGS: [Setting; 6] = [
-    ("hand_off", |a, b| a.hand_off != b.hand_off, |raw| raw.hand_off.as_ref().map(Place::from)),
+    ("hand_off", |a, b| a.hand_off != b.hand_off, |raw| raw.hand_off.as_deref().map(Place::from)),
     (
         "bind_user_agent",
         |a, b| a.bind_user_agent != b.bind_user_agent,
-        |raw| raw.bind_user_agent.as_ref().map(Place::from),
+        |raw| raw.bind_user_agent.as_deref().map(Place::from),
     ),
     (
         "consent.require_cookie",
@@ -208,6 +210,6 @@ const SETTINGS: [Setting; 6] = [
         |raw| Some(Place::from(&raw.consent.as_ref()?.require_cookie.as_ref()?.name)),
     ),
     ("consent.gpc", |a, b| a.consent.gpc != b.consent.gpc, |raw| raw.consent.as_ref()?.gpc.as_ref().map(Place::from)),
-    ("parameter", |a, b| a.parameter != b.parameter, |raw| raw.parameter.as_ref().map(Place::from)),
+    ("parameter", |a, b| a.parameter != b.parameter, |raw| raw.parameter.as_deref().map(Place::from)),
     ("identity.cookies", |a, b| a.cookies != b.cookies, |raw| raw.identity.as_ref()?.cookies.as_ref().map(Place::from)),
 ];

@@ -60,13 +60,13 @@ impl RequestLog {
         }
         let (pair, outcome, identity) = match decision {
             Decision::HandOff(hand_off) => (
-                Some(hand_off.pair.name.as_str()),
+                Some(hand_off.pair.name),
                 "handed_off",
                 Some(hand_off.carried.map_or_else(NotCarried::as_str, Class::as_str)),
             ),
             Decision::Land(Land { pair, outcome, class, .. })
             | Decision::Identify(Identify::Landed(Land { pair, outcome, class, .. })) => {
-                (Some(pair.name.as_str()), outcome.as_str(), class.map(Class::as_str))
+                (Some(pair.name), outcome.as_str(), class.map(Class::as_str))
             }
             Decision::HonoursGpc => (None, "honours_gpc", None),
             Decision::Identify(Identify::Nothing) => (None, "no_identity", None),

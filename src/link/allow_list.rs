@@ -1,23 +1,21 @@
 //! Where visitors may be sent: the allow-list, and the [`Destination`] that only it can make.
 
-use std::collections::HashMap;
-
 use super::domain::{is_host_name, parents};
-use super::entry::{Entry, NotAllowed};
+use super::entry::{Entry, EntryRef, NotAllowed};
+use super::hosts::Hosts;
 use super::target::Target;
+use super::texts::TextAt;
 
-/// All the entries that are open to visitors of one origin, in the order of the file.
-#[derive(Clone, Debug, Default)]
-pub struct AllowList {
-    exact: HashMap<String, Vec<Rule>>,
-    below: HashMap<String, Vec<Rule>>,
+/// The entries that are open to visitors of one origin.
+#[derive(Clone, Copy, Debug)]
+pub struct AllowList<'l> {
+    hosts: &'l Hosts,
+    origin: u32,
 }
 
-#[derive(Clone, Debug)]
-struct Rule {
-    entry: Entry,
-    pair: usize,
-}
+/// The entries of one pair, before there is a whole configuration.
+#[derive(Debug, Default)]
+pub struct Entries(Hosts);
 
 /// A URL that the allow-list admits: the only thing a `Location` to another host is made from.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,21 +24,32 @@ pub struct Destination {
     pair: usize,
 }
 
-impl AllowList {
-    /// The list of these entries alone.
+impl Entries {
+    /// Takes the entries of a pair.
     #[must_use]
     pub fn of(entries: &[Entry]) -> Self {
         let mut list = Self::default();
         for entry in entries {
-            list.insert(entry.clone(), 0);
+            list.insert(entry, 0);
         }
         list
     }
 
-    /// Adds the entry of a pair, given by its place in the file.
-    pub(super) fn insert(&mut self, entry: Entry, pair: usize) {
-        let hosts = if entry.is_wildcard() { &mut self.below } else { &mut self.exact };
-        hosts.entry(entry.domain().as_str().to_owned()).or_default().push(Rule { entry, pair });
+    /// The list of these entries alone.
+    #[must_use]
+    pub fn allow_list(&self) -> AllowList<'_> {
+        AllowList::new(&self.0, 0)
+    }
+
+    fn insert(&mut self, entry: &Entry, pair: u32) {
+        self.0.add_entry(entry, (pair, TextAt::default()), false, &[0]);
+    }
+}
+
+impl<'l> AllowList<'l> {
+    /// The list of an origin, given by its number.
+    pub(super) fn new(hosts: &'l Hosts, origin: u32) -> Self {
+        Self { hosts, origin }
     }
 
     /// Admits a URL as the WHATWG algorithm prints it: its host equals an entry's or lies below a `*.` one, scheme
@@ -49,23 +58,28 @@ impl AllowList {
     /// # Errors
     /// [`NotAllowed`] with the reason of the entry that came nearest.
     pub fn admit(&self, target: Target) -> Result<Destination, NotAllowed> {
-        let mut best: Result<usize, NotAllowed> = Err(NotAllowed::Host);
-        for rule in self.rules_for(target.host()) {
-            best = match (best, rule.entry.judge(&target)) {
-                (Ok(pair), Ok(())) => Ok(pair.min(rule.pair)),
-                (Err(_), Ok(())) => Ok(rule.pair),
+        let mut best: Result<u32, NotAllowed> = Err(NotAllowed::Host);
+        for (pair, entry) in self.entries_for(target.host()) {
+            best = match (best, entry.judge(&target)) {
+                (Ok(best), Ok(())) => Ok(best.min(pair)),
+                (Err(_), Ok(())) => Ok(pair),
                 (Err(best), Err(why)) => Err(best.max(why)),
-                (Ok(pair), Err(_)) => Ok(pair),
+                (Ok(best), Err(_)) => Ok(best),
             };
         }
-        best.map(|pair| Destination { target, pair })
+        best.map(|pair| Destination { target, pair: pair as usize })
     }
 
-    fn rules_for(&self, host: &str) -> impl Iterator<Item = &Rule> {
+    /// The entries for a host, in any order, each with the number of its pair.
+    fn entries_for<'h>(&self, host: &'h str) -> impl Iterator<Item = (u32, EntryRef<'h>)>
+    where
+        'l: 'h,
+    {
+        let Self { hosts, origin } = *self;
         // A name such as `a..ok.example` lies below nothing: no resolver knows it, and only attackers write it.
-        let above = if self.below.is_empty() || !is_host_name(host) { "" } else { host };
-        let below = parents(above).filter_map(|name| self.below.get(name)).flatten();
-        self.exact.get(host).into_iter().flatten().chain(below.filter(move |rule| rule.entry.owns(host)))
+        let above = if hosts.has_wildcards(Some(origin)) && is_host_name(host) { host } else { "" };
+        let below = parents(above).flat_map(move |name| hosts.open_to(origin, name, true));
+        hosts.open_to(origin, host, false).chain(below.filter(move |(_, entry)| entry.owns(host)))
     }
 }
 
@@ -93,16 +107,12 @@ impl Destination {
 mod tests {
     use super::*;
 
-    fn list(entries: &[&str]) -> AllowList {
-        let mut list = AllowList::default();
-        for (pair, entry) in entries.iter().enumerate() {
-            list.insert(Entry::parse(entry).unwrap(), pair);
-        }
-        list
-    }
-
     fn admit(entries: &[&str], url: &str) -> Result<usize, NotAllowed> {
-        list(entries).admit(Target::of(url.parse().unwrap()).ok().unwrap()).map(|destination| destination.pair)
+        let mut list = Entries::default();
+        for (pair, entry) in (0..).zip(entries) {
+            list.insert(&Entry::parse(entry).unwrap(), pair);
+        }
+        list.allow_list().admit(Target::of(url.parse().unwrap()).ok().unwrap()).map(|destination| destination.pair)
     }
 
     #[test]

@@ -4,9 +4,9 @@ use super::consent::is_navigation;
 use super::cookie::{IdentityCookie, read};
 use super::decision::{FirstUse, Land, Outcome};
 use super::decoration::{Arrived, Kept};
-use super::entry::Entry;
+use super::entry::EntryRef;
 use super::identity::{Class, Identity};
-use super::pair::{DomainPair, Existing, Seal};
+use super::pair::{Existing, Pair, Seal};
 use super::query::to_visible_ascii;
 use super::token::{Keys, Opened, Sealed};
 use super::trace::{Step, Trace};
@@ -15,9 +15,9 @@ use super::visitor::{binding, read_identity};
 
 /// A host on which identities land.
 pub(super) struct Arrival<'l> {
-    pub pair: &'l DomainPair,
-    pub entry: &'l Entry,
-    pub cookie: &'l IdentityCookie,
+    pub pair: Pair<'l>,
+    pub entry: EntryRef<'l>,
+    pub cookie: IdentityCookie<'l>,
     pub keys: &'l Keys,
 }
 
@@ -79,7 +79,7 @@ impl<'l> Arrival<'l> {
                 })?
             }
             Arrived::Token(token) => {
-                let opened = self.keys.open(token, binding(self.pair, destination, visit), visit.now);
+                let opened = self.keys.open(token, binding(&self.pair, destination, visit), visit.now);
                 let Opened { identity, id, forget_at } = opened.map_err(|sealed| {
                     trace.step(Step::Sealed(sealed));
                     match sealed {
@@ -112,10 +112,10 @@ impl<'l> Arrival<'l> {
         }
         let anonymous = self.anonymous_cookie();
         // Beside a `cookie` that is there, which scripts read first, the other one would never be seen.
-        let has_own = read(visit.cookies, &self.cookie.name).is_some_and(|value| !value.is_empty());
+        let has_own = read(visit.cookies, self.cookie.name).is_some_and(|value| !value.is_empty());
         land.set_cookie = Some(match anonymous {
             Some(name) if token.is_some() && identity.class() == Class::Anonymous && !has_own => {
-                IdentityCookie { name: name.to_owned(), ..self.cookie.clone() }.write(identity)
+                IdentityCookie { name, ..self.cookie }.write(identity)
             }
             _ => self.cookie.write(identity),
         });
@@ -123,7 +123,7 @@ impl<'l> Arrival<'l> {
 
     /// What becomes of an arriving identity beside the one that the visitor has here.
     fn judge(&self, arriving: &Identity<'_>, sealed: bool, visit: &Visit<'_>, trace: &mut impl Trace) -> Outcome {
-        let (own, anonymous) = (self.cookie.name.as_str(), self.anonymous_cookie());
+        let (own, anonymous) = (self.cookie.name, self.anonymous_cookie());
         let others = self.pair.cookies.iter().map(String::as_str);
         let others = others.filter(|name| *name != own && Some(*name) != anonymous);
         let existing = read_identity(visit.cookies, std::iter::once(own).chain(anonymous).chain(others), trace);

@@ -1,14 +1,12 @@
 //! The identity cookie: found among a browser's cookies on the origin, written on the destination.
 
-use std::fmt::Write;
 use std::time::Duration;
 
-use arrayvec::ArrayString;
+use cookie::{Cookie, SameSite as CookieSameSite};
 use memchr::memchr;
 use memchr::memmem::Finder;
 
 use super::domain::Domain;
-use super::entry::Entry;
 use super::identity::Identity;
 
 /// Finds a cookie in all `Cookie` fields of a request, read as one and as bytes (RFC 6265, 4.2.1, leniently): split on
@@ -45,12 +43,12 @@ fn value_at(field: &[u8], at: usize, name: usize) -> Option<&[u8]> {
 }
 
 /// The cookie that a landing writes: its name and attributes, ready for an identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityCookie {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentityCookie<'a> {
     /// The cookie's name.
-    pub name: String,
+    pub name: &'a str,
     /// The `Domain` attribute; `None` makes a host-only cookie.
-    pub domain: Option<String>,
+    pub domain: Option<&'a str>,
     /// The `Max-Age` attribute, in whole seconds.
     pub max_age: Duration,
     /// The `SameSite` attribute.
@@ -80,101 +78,45 @@ pub enum CookieDomain {
 }
 
 impl CookieDomain {
-    /// The `Domain` attribute on the hosts of one destination entry; `None` for a host-only cookie, which is also
-    /// what an IP address or a host without a registrable domain gets.
+    /// The `Domain` attribute on the hosts of one destination entry, whose registrable domain is `site`; `None` for a
+    /// host-only cookie, which is also what an IP address or a host without a registrable domain gets.
     #[must_use]
-    pub fn attribute<'a>(&'a self, entry: &'a Entry) -> Option<&'a str> {
+    pub fn attribute<'a>(&'a self, site: Option<&'a str>) -> Option<&'a str> {
         match self {
-            Self::Site => entry.domain().registrable(),
+            Self::Site => site,
             Self::Host => None,
             Self::Given(domain) => Some(domain.as_str()),
         }
     }
 }
 
-impl IdentityCookie {
+impl IdentityCookie<'_> {
     /// The value of a `Set-Cookie` field. It is never `HttpOnly`: the page's script must read it.
     #[must_use]
     pub fn write(&self, identity: &Identity<'_>) -> String {
-        let mut max_age = ArrayString::<20>::new();
-        // A number of 64 bits has at most 20 digits.
-        let _ = write!(max_age, "{}", self.max_age.as_secs().min(MAX_SECONDS));
-        // Measured first, then written: such a text becomes a field of the answer without another copy.
-        let mut length = 0;
-        self.each(identity, &max_age, &mut |piece| length += piece.len());
-        let mut field = String::with_capacity(length);
-        self.each(identity, &max_age, &mut |piece| field.push_str(piece));
-        field
-    }
-
-    /// Each piece of the field (RFC 6265, 4.1.1; `Partitioned` is of CHIPS). What could end one early is in none: the name
-    /// and the domain were checked, the identity is escaped.
-    fn each(&self, identity: &Identity<'_>, max_age: &str, piece: &mut impl FnMut(&str)) {
-        piece(&self.name);
-        piece("=");
-        identity.escaped().for_each(&mut *piece);
-        piece(match self.same_site {
-            SameSite::Lax => "; SameSite=Lax",
-            SameSite::None => "; SameSite=None; Partitioned",
-        });
-        // Without it browsers refuse a cookie for frames on other sites.
-        if self.secure || self.same_site == SameSite::None {
-            piece("; Secure");
+        let max_age = cookie::time::Duration::seconds(i64::try_from(self.max_age.as_secs()).unwrap_or(i64::MAX));
+        let mut cookie = Cookie::build((self.name, identity.escaped().to_string()))
+            .path("/")
+            .max_age(max_age)
+            .secure(self.secure)
+            .same_site(match self.same_site {
+                SameSite::Lax => CookieSameSite::Lax,
+                SameSite::None => CookieSameSite::None,
+            })
+            .build();
+        if let Some(domain) = self.domain {
+            cookie.set_domain(domain);
         }
-        piece("; Path=/");
-        if let Some(domain) = &self.domain {
-            piece("; Domain=");
-            piece(domain);
+        if self.same_site == SameSite::None {
+            cookie.set_partitioned(true);
         }
-        piece("; Max-Age=");
-        piece(max_age);
+        cookie.to_string()
     }
 }
 
-/// The most seconds that readers with signed numbers can read.
-const MAX_SECONDS: u64 = i64::MAX.unsigned_abs();
-
 #[cfg(test)]
 mod tests {
-    use cookie::{Cookie, SameSite as CookieSameSite};
-
     use super::*;
-
-    /// The field as a library for cookies writes it.
-    fn by_the_library(cookie: &IdentityCookie, identity: &Identity<'_>) -> String {
-        let max_age = cookie::time::Duration::seconds(i64::try_from(cookie.max_age.as_secs()).unwrap_or(i64::MAX));
-        let lax = cookie.same_site == SameSite::Lax;
-        let mut built =
-            Cookie::build((&*cookie.name, identity.escaped().to_string())).path("/").max_age(max_age).build();
-        built.set_secure(cookie.secure);
-        built.set_same_site(if lax { CookieSameSite::Lax } else { CookieSameSite::None });
-        if let Some(domain) = &cookie.domain {
-            built.set_domain(&**domain);
-        }
-        if !lax {
-            built.set_partitioned(true);
-        }
-        built.to_string()
-    }
-
-    #[test]
-    fn a_cookie_is_what_a_library_would_write() {
-        for raw in ["bob%40bob.com", "fTTEiDDx9uNZXWYzrFM8hVkBqQY=", "a-_.!~*()'%2B%2F%3D%20%C3%A9;,"] {
-            let identity = Identity::from_cookie(raw.as_bytes()).unwrap();
-            for (domain, max_age, same_site, secure) in [
-                (None, 0, SameSite::Lax, false),
-                (Some("yourshop.example"), 1, SameSite::Lax, true),
-                (Some("yourshop.example"), 34_560_000, SameSite::None, false),
-                (None, u64::MAX, SameSite::None, true),
-            ] {
-                let (name, max_age) = ("km_ni".to_owned(), Duration::from_secs(max_age));
-                let cookie = IdentityCookie { name, domain: domain.map(str::to_owned), max_age, same_site, secure };
-                let field = cookie.write(&identity);
-                assert_eq!(field, by_the_library(&cookie, &identity));
-                assert_eq!(field.len(), field.capacity());
-            }
-        }
-    }
 
     #[test]
     fn the_wanted_cookie_is_found_among_any_neighbours() {
@@ -205,8 +147,8 @@ mod tests {
     fn a_cookie_is_written_for_scripts_to_read() {
         let bob = Identity::from_cookie(b"bob%40bob.com").unwrap();
         let mut cookie = IdentityCookie {
-            name: "km_ni".to_owned(),
-            domain: Some("yourshop.example".to_owned()),
+            name: "km_ni",
+            domain: Some("yourshop.example"),
             max_age: Duration::from_secs(34_560_000),
             same_site: SameSite::Lax,
             secure: true,

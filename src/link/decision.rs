@@ -3,7 +3,7 @@
 use super::allow_list::Destination;
 use super::consent::Withheld;
 use super::identity::Class;
-use super::pair::DomainPair;
+use super::pair::Pair;
 use super::token::TokenId;
 
 /// An enum of words that stand in bodies, logs and metrics.
@@ -45,7 +45,7 @@ pub enum Decision<'l> {
 #[derive(Clone)]
 pub struct HandOff<'l> {
     /// The pair that admits the destination.
-    pub pair: &'l DomainPair,
+    pub pair: Pair<'l>,
     /// Where to; admitted by the allow-list as it stands here, decoration included.
     pub destination: Destination,
     /// The class of the identity that goes along, or why none does.
@@ -56,7 +56,7 @@ pub struct HandOff<'l> {
 #[derive(Clone)]
 pub struct Land<'l> {
     /// The pair whose landing it is.
-    pub pair: &'l DomainPair,
+    pub pair: Pair<'l>,
     /// The same URL without the identity: absolute, on the host that was asked, visible ASCII.
     pub location: String,
     /// What became of the identity.

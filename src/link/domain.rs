@@ -11,9 +11,9 @@ use super::query::cut;
 /// A normalised host: lower-case A-labels, or an IP address as the URL Standard writes it (`[::1]`).
 ///
 /// Two hosts are the same exactly when their `Domain`s are equal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Domain {
-    text: String,
+    text: Box<str>,
     is_ip: bool,
 }
 
@@ -34,6 +34,11 @@ impl Domain {
     /// # Errors
     /// [`BadDomain`] if no browser would go to that host, or it ends in a dot.
     pub fn parse(text: &str) -> Result<Self, BadDomain> {
+        if is_plain(text) { Ok(Self { text: text.into(), is_ip: false }) } else { Self::normalised(text) }
+    }
+
+    /// Reads any host, by the parser.
+    fn normalised(text: &str) -> Result<Self, BadDomain> {
         // The URL Standard decodes `%2e` in hosts; whoever writes one in a configuration did not mean it.
         if text.contains('%') {
             return Err(BadDomain::Malformed);
@@ -52,7 +57,7 @@ impl Domain {
         if !is_ip && !is_host_name(&text) {
             return Err(BadDomain::Malformed);
         }
-        Ok(Self { text, is_ip })
+        Ok(Self { text: text.into(), is_ip })
     }
 
     /// The normalised text.
@@ -80,7 +85,7 @@ impl Domain {
     /// Whether it is a public suffix such as `com`, `co.uk` or `github.io`, under which strangers have their names.
     #[must_use]
     pub fn is_public_suffix(&self) -> bool {
-        !self.is_ip && psl::suffix_str(&self.text) == Some(self.text.as_str())
+        !self.is_ip && psl::suffix_str(&self.text) == Some(&*self.text)
     }
 
     /// Whether names directly under it are public suffixes, as under `compute.amazonaws.com` (the list says `*.`).
@@ -98,7 +103,7 @@ impl Domain {
     /// Whether it equals `parent` or lies below it, at a label boundary.
     #[must_use]
     pub fn is_within(&self, parent: &Domain) -> bool {
-        self == parent || self.parents().any(|above| above == parent.text)
+        self == parent || self.parents().any(|above| above == &*parent.text)
     }
 }
 
@@ -110,9 +115,12 @@ impl fmt::Display for Domain {
 
 /// Whether a host is written as its [`Domain`] is.
 pub(super) fn is_normal(host: &str) -> bool {
-    // Nearly every host is proven to be, without being parsed.
-    (host.len() <= MAX_NAME && plain_url::is_plain_host(host))
-        || Domain::parse(host).is_ok_and(|domain| domain.text == host)
+    is_plain(host) || Domain::normalised(host).is_ok_and(|domain| *domain.text == *host)
+}
+
+/// Whether a text is proven to be a name that the parser gives back as it is. Nearly all hosts are.
+fn is_plain(text: &str) -> bool {
+    text.len() <= MAX_NAME && plain_url::is_plain_host(text)
 }
 
 /// The registrable domain of a host as it stands in a URL or a `Host`, where it has one.
@@ -207,7 +215,39 @@ fn is_reg_name(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_plain_name_is_what_the_parser_makes_of_it(text in "([a-z0-9x_-]{0,5}|xn--[a-z0-9]{0,4}|0x[0-9a-f]{0,2}|[0-9]{1,3}|[A-Za-zé-]{1,3})(\\.([a-z0-9x-]{0,70}|xn--[a-z]{0,2}|[0-9x]{1,4})){0,5}") {
+            if is_plain(&text) {
+                assert_eq!(Domain::parse(&text), Domain::normalised(&text));
+            }
+        }
+    }
+
+    #[test]
+    fn most_names_need_no_parser() {
+        for (text, expected) in [
+            ("www.yoursite.com", true),
+            ("3rd-party.example", true),
+            ("localhost", true),
+            ("a--b.example", true),
+            ("shop_1.example", false),
+            ("a-.example", false),
+            ("WWW.yoursite.com", false),
+            ("xn--bcher-kva.example", false),
+            ("shop.0x7f", false),
+            ("127.0.0.1", false),
+            ("", false),
+            ("a..b", false),
+            ("a.", false),
+        ] {
+            assert_eq!(is_plain(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_domain_is_what_a_browser_would_connect_to() {

@@ -15,7 +15,19 @@ pub struct Entry {
     wildcard: bool,
     port: u16,
     /// Without its trailing slash; empty for every path.
-    path: String,
+    path: Box<str>,
+}
+
+/// An [`Entry`] as the rules keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryRef<'a> {
+    pub(super) scheme: Scheme,
+    pub(super) host: &'a str,
+    pub(super) wildcard: bool,
+    pub(super) port: u16,
+    pub(super) path: &'a str,
+    /// The registrable domain of the host; kept where there is a landing, and for `*.host`.
+    pub(super) site: Option<&'a str>,
 }
 
 /// The two schemes there are.
@@ -129,37 +141,62 @@ impl Entry {
         (self.port != self.scheme.default_port()).then_some(self.port)
     }
 
+    /// The port, also where it is the scheme's own.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The path that every URL has which it admits, or has one below; empty for every path.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// `scheme://host[:port]` with this entry's scheme and port and the given host.
-    pub(super) fn origin_with(&self, host: &str) -> String {
-        let scheme = self.scheme.as_str();
-        match self.explicit_port() {
-            Some(port) => format!("{scheme}://{host}:{port}"),
-            None => [scheme, "://", host].concat(),
-        }
-    }
-
     /// `scheme://host[:port]`, in front of which a path makes a URL; `None` for `*.host`, which is no single host.
     #[must_use]
     pub fn origin(&self) -> Option<String> {
-        (!self.wildcard).then(|| self.origin_with(self.domain.as_str()))
-    }
-
-    /// Whether a host below this `*.` entry belongs to the same owner: no public suffix stands between the two, as in
-    /// `bucket.s3.amazonaws.com` below `*.amazonaws.com`.
-    pub(super) fn owns(&self, host: &str) -> bool {
-        registrable(host) == self.domain.registrable()
+        (!self.wildcard).then(|| self.as_ref().origin_with(self.domain.as_str()))
     }
 
     /// The names whose `*.` reaches all hosts of this entry, nearest first: those above it that have the same owner.
     pub fn names_above(&self) -> impl Iterator<Item = &str> {
         let shortest = self.domain.registrable().map_or(usize::MAX, str::len);
         self.domain.parents().take_while(move |name| name.len() >= shortest)
+    }
+
+    fn as_ref(&self) -> EntryRef<'_> {
+        let Self { scheme, domain, wildcard, port, path } = self;
+        EntryRef { scheme: *scheme, host: domain.as_str(), wildcard: *wildcard, port: *port, path, site: None }
+    }
+}
+
+impl<'a> EntryRef<'a> {
+    /// The scheme of every URL that it admits.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The registrable domain of the host, if it has one and a landing asks for it.
+    #[must_use]
+    pub fn site(&self) -> Option<&'a str> {
+        self.site
+    }
+
+    /// `scheme://host[:port]` with this entry's scheme and port and the given host.
+    pub(super) fn origin_with(&self, host: &str) -> String {
+        let scheme = self.scheme.as_str();
+        if self.port == self.scheme.default_port() {
+            format!("{scheme}://{host}")
+        } else {
+            format!("{scheme}://{host}:{}", self.port)
+        }
+    }
+
+    /// Whether a host below this `*.` entry belongs to the same owner: no public suffix stands between the two, as in
+    /// `bucket.s3.amazonaws.com` below `*.amazonaws.com`.
+    pub(super) fn owns(&self, host: &str) -> bool {
+        registrable(host) == self.site
     }
 
     /// Why this entry does not admit a URL of its own host.
@@ -173,7 +210,7 @@ impl Entry {
         if self.path.is_empty() {
             return Ok(());
         }
-        match target.path().strip_prefix(self.path.as_str()) {
+        match target.path().strip_prefix(self.path) {
             Some(rest) if (rest.is_empty() || rest.starts_with('/')) && is_plain_path(target.path()) => Ok(()),
             _ => Err(NotAllowed::Path),
         }
@@ -182,7 +219,13 @@ impl Entry {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = if self.wildcard { format!("*.{}", self.domain) } else { self.domain.to_string() };
+        self.as_ref().fmt(f)
+    }
+}
+
+impl fmt::Display for EntryRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = if self.wildcard { format!("*.{}", self.host) } else { self.host.to_owned() };
         write!(f, "{}{}", self.origin_with(&host), self.path)
     }
 }
@@ -205,12 +248,15 @@ fn parse_authority(authority: &str) -> Result<(Domain, Option<u16>), BadEntry> {
 }
 
 /// The path as the URL Standard serialises it, so that it compares with that of a parsed URL.
-fn parse_path(path: &str) -> Result<String, BadEntry> {
+fn parse_path(path: &str) -> Result<Box<str>, BadEntry> {
+    if path.is_empty() {
+        return Ok(Box::default());
+    }
     if !is_plain_path(path) {
         return Err(BadEntry::Path);
     }
     let url = Url::parse(&format!("https://host{path}")).map_err(|_| BadEntry::Path)?;
-    Ok(url.path().trim_end_matches('/').to_owned())
+    Ok(url.path().trim_end_matches('/').into())
 }
 
 /// Why the allow-list does not admit a URL; the later, the nearer it came.
@@ -273,7 +319,9 @@ mod tests {
             let above: Vec<&str> = entry.names_above().collect();
             assert_eq!(above, expected, "{text}");
             for name in above {
-                assert!(Entry::parse(&format!("*.{name}")).unwrap().owns(entry.domain().as_str()), "{text}");
+                let wildcard = Entry::parse(&format!("*.{name}")).unwrap();
+                let kept = EntryRef { site: wildcard.domain().registrable(), ..wildcard.as_ref() };
+                assert!(kept.owns(entry.domain().as_str()), "{text}");
             }
         }
     }

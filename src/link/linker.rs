@@ -1,12 +1,20 @@
 //! The rules of all pairs, and the one decision that they are for.
 
+use std::sync::Arc;
+
+use super::allow_list::AllowList;
 use super::arrival::Arrival;
+use super::consent::Gpc;
 use super::decision::{Decision, HandOff, Identify, Land, Refusal, Role};
 use super::domain::HostPort;
+use super::entry::EntryRef;
+use super::hosts::Hosts;
 use super::identify;
+use super::links::{LinkNames, Links};
 use super::origin::{OriginRules, bad_to};
-use super::pair::DomainPair;
-use super::sites::{DestinationSite, Sites};
+use super::pair::{DomainPair, Pair, Settings};
+use super::sites;
+use super::texts::{TextAt, number};
 use super::token::Keys;
 use super::trace::{Step, Trace};
 use super::visit::{Method, Visit};
@@ -17,10 +25,11 @@ use super::visitor::{binding, read_identity};
 pub struct Linker {
     route: String,
     keys: Keys,
-    pairs: Vec<DomainPair>,
-    sites: Sites,
-    /// By the number that `sites` has for each origin.
-    origins: Vec<OriginRules>,
+    pairs: Vec<(TextAt, Arc<Settings>)>,
+    hosts: Hosts,
+    links: Links,
+    /// The numbers of the origins, in order, of which a pair ignores Global Privacy Control.
+    ignore_gpc: Vec<u32>,
 }
 
 impl Linker {
@@ -30,34 +39,67 @@ impl Linker {
     /// `route` begins with `/` and does not end with one. Where pairs contradict each other the first one wins; the
     /// configuration refuses such files before they get here.
     #[must_use]
-    pub fn new(route: String, keys: Keys, mut pairs: Vec<DomainPair>) -> Self {
-        for (number, pair) in pairs.iter_mut().enumerate() {
-            pair.number = number;
+    pub fn new(route: String, keys: Keys, pairs: Vec<DomainPair>) -> Self {
+        let mut linker = Self {
+            route,
+            keys,
+            pairs: Vec::with_capacity(pairs.len()),
+            hosts: Hosts::default(),
+            links: Links::default(),
+            ignore_gpc: Vec::new(),
+        };
+        let entries = pairs.iter().map(|pair| pair.destinations.len()).sum();
+        linker.hosts.reserve(pairs.len(), entries);
+        // Each pair is dropped as soon as it is added: while a configuration is replaced, memory holds two already.
+        for pair in pairs {
+            linker.add(pair);
         }
-        let mut sites = Sites::default();
-        let mut origins: Vec<OriginRules> = Vec::new();
-        for (index, pair) in pairs.iter().enumerate() {
-            for origin in &pair.origins {
-                let number = sites.add_origin(origin.domain.as_str(), origin.port, origins.len());
-                if number == origins.len() {
-                    origins.push(OriginRules::default());
-                }
-                if let Some(rules) = origins.get_mut(number) {
-                    rules.open(pair, index);
-                }
-            }
-            for entry in &pair.destinations {
-                let cookie = pair.landing.as_ref().map(|landing| landing.cookie_for(entry));
-                sites.add_destination(DestinationSite { pair: index, entry: entry.clone(), cookie });
-            }
+        linker.ignore_gpc.sort_unstable();
+        linker.hosts.shrink();
+        linker
+    }
+
+    fn add(&mut self, pair: DomainPair) {
+        let named = (number(self.pairs.len()), self.hosts.keep(&pair.name));
+        let origins: Vec<u32> = pair.origins.iter().map(|origin| self.hosts.add_origin(origin, named.1)).collect();
+        for entry in &pair.destinations {
+            self.hosts.add_entry(entry, named, pair.landing.is_some(), &origins);
         }
-        Self { route, keys, pairs, sites, origins }
+        for (name, target) in pair.links {
+            self.links.add(&name, target, &origins);
+        }
+        if pair.settings.consent.gpc == Gpc::Ignore {
+            self.ignore_gpc.extend(origins);
+        }
+        self.pairs.push((named.1, pair.settings));
     }
 
     /// The pairs, in the order of the file.
     #[must_use]
-    pub fn pairs(&self) -> &[DomainPair] {
-        &self.pairs
+    pub fn pairs(&self) -> impl ExactSizeIterator<Item = Pair<'_>> {
+        let pairs = self.pairs.iter().enumerate();
+        pairs.map(|(number, (name, settings))| Pair { name: self.hosts.text(*name), number, settings })
+    }
+
+    /// How many links there are.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.links.len()
+    }
+
+    /// The hosts of all origins, each with the port that it must have.
+    pub fn origins(&self) -> impl Iterator<Item = (&str, Option<u16>)> {
+        self.hosts.origins()
+    }
+
+    /// All destinations with their pairs, in the order of the file.
+    pub fn destinations(&self) -> impl Iterator<Item = (Pair<'_>, EntryRef<'_>)> {
+        self.hosts.entries().filter_map(|(pair, entry)| Some((self.pair(pair as usize)?, entry)))
+    }
+
+    fn pair(&self, number: usize) -> Option<Pair<'_>> {
+        let (name, settings) = self.pairs.get(number)?;
+        Some(Pair { name: self.hosts.text(*name), number, settings })
     }
 
     /// Decides what to do with a request. The same visit always gets the same answer.
@@ -82,14 +124,18 @@ impl Linker {
             None => {}
         }
         let origin = site.origin;
-        if visit.path == GPC_PATH && visit.method != Method::Other && origin.is_some_and(OriginRules::honours_gpc) {
+        if visit.path == GPC_PATH
+            && visit.method != Method::Other
+            && origin.is_some_and(|origin| self.honours_gpc(origin))
+        {
             return Decision::HonoursGpc;
         }
-        if let Some(rules) = origin
+        if let Some(origin) = origin
             && let Some(rest) = visit.path.strip_prefix(self.route.as_str())
             && (rest.is_empty() || (rest.starts_with('/') && rest != "/"))
         {
-            let handed_off = not_served(visit).map_or_else(|| self.hand_off(rules, rest, visit, trace), Err);
+            let handed_off =
+                not_served(visit).map_or_else(|| self.hand_off(self.rules(origin), rest, visit, trace), Err);
             return handed_off.map_or_else(|refusal| Decision::Refuse(refusal, Role::Origin), Decision::HandOff);
         }
         refuse(Refusal::NotFound)
@@ -112,22 +158,34 @@ impl Linker {
     /// What the host is that a visit asks for.
     fn site<'l, 'v>(&'l self, visit: &Visit<'v>, trace: &mut impl Trace) -> Result<Site<'l, 'v>, Refusal> {
         let host = asked_host(visit).ok_or(Refusal::BadHost)?;
-        let (origin, destination) = self.sites.find(&host).ok_or(Refusal::UnknownHost)?;
-        let origin = origin.and_then(|number| self.origins.get(number));
-        let landing = destination.and_then(|site| self.landing(site));
+        let sites::Site { origin, entry } = sites::find(&self.hosts, &host).ok_or(Refusal::UnknownHost)?;
+        let landing = entry.and_then(|entry| self.landing(entry));
         trace.step(Step::Host { host: &host.host, origin: origin.is_some(), landing: landing.is_some() });
         Ok(Site { host, origin, landing })
     }
 
-    fn landing<'l>(&'l self, site: &'l DestinationSite) -> Option<Arrival<'l>> {
-        let (pair, cookie) = (self.pairs.get(site.pair)?, site.cookie.as_ref()?);
-        Some(Arrival { pair, entry: &site.entry, cookie, keys: &self.keys })
+    fn landing(&self, entry: u32) -> Option<Arrival<'_>> {
+        let (pair, entry) = self.hosts.entry(entry)?;
+        let pair = self.pair(pair as usize)?;
+        let cookie = pair.settings.landing.as_ref()?.cookie_for(&entry);
+        Some(Arrival { pair, entry, cookie, keys: &self.keys })
+    }
+
+    /// What visitors of an origin may ask for.
+    fn rules(&self, origin: u32) -> OriginRules<'_> {
+        let allow_list = AllowList::new(&self.hosts, origin);
+        OriginRules { allow_list, links: LinkNames { links: &self.links, origin } }
+    }
+
+    /// Whether every pair of an origin honours Global Privacy Control.
+    fn honours_gpc(&self, origin: u32) -> bool {
+        self.ignore_gpc.binary_search(&origin).is_err()
     }
 
     /// `rest` is what stands behind the route: nothing, `/link` or `/link/more`.
     fn hand_off(
         &self,
-        rules: &OriginRules,
+        rules: OriginRules<'_>,
         rest: &str,
         visit: &Visit<'_>,
         trace: &mut impl Trace,
@@ -139,15 +197,15 @@ impl Linker {
             Refusal::NotAllowed
         })?;
         // `admit` names a pair that `new` numbered, so there always is one.
-        let pair = self.pairs.get(admitted.pair()).ok_or(Refusal::NotAllowed)?;
+        let pair = self.pair(admitted.pair()).ok_or(Refusal::NotAllowed)?;
         trace.step(Step::Admitted(pair));
 
         let identity = match pair.consent.refuses_to_carry(visit) {
             Some(why) => Err(why.into()),
             None => read_identity(visit.cookies, pair.cookies.iter().map(String::as_str), trace),
         };
-        let sent = rules.send(&admitted, pair, identity.as_ref(), |identity, destination| {
-            self.keys.seal(identity, binding(pair, destination, visit), visit.now)
+        let sent = rules.send(&admitted, &pair, identity.as_ref(), |identity, destination| {
+            self.keys.seal(identity, binding(&pair, destination, visit), visit.now)
         });
         let (destination, carried) = sent.map_err(|why| bad_to(why, trace))?;
         Ok(HandOff { pair, destination, carried: carried.and(identity.map(|identity| identity.class())) })
@@ -157,7 +215,8 @@ impl Linker {
 /// A host that is known, as one side or both.
 struct Site<'l, 'v> {
     host: HostPort<'v>,
-    origin: Option<&'l OriginRules>,
+    /// Its number among the origins.
+    origin: Option<u32>,
     landing: Option<Arrival<'l>>,
 }
 

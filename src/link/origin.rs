@@ -1,43 +1,24 @@
 //! What visitors of one origin may ask for, and the URL that they are sent to.
 
-use std::collections::HashMap;
-
 use super::allow_list::{AllowList, Destination};
-use super::consent::Gpc;
 use super::decision::{NotCarried, Refusal};
 use super::decoration::{Decoration, decorate};
 use super::entry::NotAllowed;
 use super::identity::Identity;
-use super::pair::{DomainPair, Seal};
+use super::links::LinkNames;
+use super::pair::{Pair, Seal};
 use super::target::{BadTarget, Target};
 use super::trace::{Step, Trace};
 use super::{TO, is_plain_name, query};
 
 /// The entries and links of every pair that lists an origin.
-#[derive(Clone, Debug, Default)]
-pub(super) struct OriginRules {
-    pub allow_list: AllowList,
-    links: HashMap<String, Target>,
-    ignores_gpc: bool,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OriginRules<'l> {
+    pub allow_list: AllowList<'l>,
+    pub links: LinkNames<'l>,
 }
 
-impl OriginRules {
-    /// Adds what one pair, given with its place in the file, allows.
-    pub(super) fn open(&mut self, pair: &DomainPair, index: usize) {
-        self.ignores_gpc |= pair.consent.gpc == Gpc::Ignore;
-        for entry in &pair.destinations {
-            self.allow_list.insert(entry.clone(), index);
-        }
-        for (name, target) in &pair.links {
-            self.links.entry(name.clone()).or_insert_with(|| target.clone());
-        }
-    }
-
-    /// Whether every pair of this origin honours Global Privacy Control.
-    pub(super) fn honours_gpc(&self) -> bool {
-        !self.ignores_gpc
-    }
-
+impl OriginRules<'_> {
     /// The URL that a visitor asks for, not yet admitted. `rest` is what stands behind the route: nothing, or `/link`
     /// with perhaps a path behind it.
     pub(super) fn asked(&self, rest: &str, query: Option<&str>, trace: &mut impl Trace) -> Result<Target, Refusal> {
@@ -70,7 +51,7 @@ impl OriginRules {
     pub(super) fn send(
         &self,
         admitted: &Destination,
-        pair: &DomainPair,
+        pair: &Pair<'_>,
         identity: Result<&Identity<'_>, &NotCarried>,
         seal: impl FnOnce(&Identity<'_>, &str) -> Option<String>,
     ) -> Result<(Destination, Result<(), NotCarried>), BadTarget> {

@@ -1,28 +1,46 @@
 //! One pair of the configuration: where visitors come from, where they may go, and how their identity travels.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::consent::Consent;
 use super::cookie::{CookieDomain, IdentityCookie, SameSite};
 use super::decoration::Parameter;
 use super::domain::Domain;
-use super::entry::{Entry, Scheme};
+use super::entry::{Entry, EntryRef, Scheme};
 use super::target::Target;
 
 /// One checked entry of `pairs`.
 #[derive(Clone, Debug)]
 pub struct DomainPair {
     /// The name in logs and metrics.
-    pub name: String,
-    /// Its place among all pairs, which `Linker::new` gives it.
-    pub number: usize,
+    pub name: Box<str>,
     /// The hosts whose visitors it serves.
     pub origins: Vec<Origin>,
     /// Where they may be sent.
     pub destinations: Vec<Entry>,
     /// The named links of its origins, each admitted by its `destinations`.
     pub links: Vec<(String, Target)>,
+    /// What it says besides.
+    pub settings: Arc<Settings>,
+}
+
+/// A pair as the rules keep it.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'l> {
+    /// The name in logs and metrics.
+    pub name: &'l str,
+    /// Its place among all pairs.
+    pub number: usize,
+    /// What it says besides.
+    pub settings: &'l Settings,
+}
+
+/// What a pair says besides who may go where. Most pairs of a configuration say the same, and share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
     /// The query parameter that carries the identity.
     pub parameter: Parameter,
     /// The cookies that hold an identity, the most telling first.
@@ -86,6 +104,32 @@ pub enum Existing {
     Keep,
 }
 
+impl DomainPair {
+    /// Whether pairs share all their settings. If not they may still say the same.
+    #[must_use]
+    pub fn share_settings(pairs: &[Self]) -> bool {
+        pairs.windows(2).all(|two| matches!(two, [one, next] if Arc::ptr_eq(&one.settings, &next.settings)))
+    }
+}
+
+/// Of a pair its settings are asked most.
+impl Deref for DomainPair {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// Of a pair its settings are asked most.
+impl Deref for Pair<'_> {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        self.settings
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
@@ -97,11 +141,10 @@ impl fmt::Display for Origin {
 
 impl Landing {
     /// The cookie as it is set on the hosts of one destination.
-    #[must_use]
-    pub fn cookie_for(&self, entry: &Entry) -> IdentityCookie {
+    pub(super) fn cookie_for<'l>(&'l self, entry: &EntryRef<'l>) -> IdentityCookie<'l> {
         IdentityCookie {
-            name: self.cookie.clone(),
-            domain: self.domain.attribute(entry).map(str::to_owned),
+            name: &self.cookie,
+            domain: self.domain.attribute(entry.site()),
             max_age: self.max_age,
             same_site: self.same_site,
             secure: entry.scheme() == Scheme::Https,

@@ -2,7 +2,7 @@
 
 use super::entry::NotAllowed;
 use super::identity::{Identity, Unusable};
-use super::pair::DomainPair;
+use super::pair::Pair;
 use super::target::BadTarget;
 use super::token::Sealed;
 
@@ -45,11 +45,11 @@ pub enum Step<'a> {
     /// There is no such URL.
     BadTarget(BadTarget),
     /// The allow-list admits it.
-    Admitted(&'a DomainPair),
+    Admitted(Pair<'a>),
     /// The allow-list does not admit it.
     NotAllowed(NotAllowed),
     /// The landing of this pair answers.
-    Landing(&'a DomainPair),
+    Landing(Pair<'a>),
     /// A cookie that was looked for is not there.
     CookieAbsent(&'a str),
     /// A cookie is there, but can't be used.

@@ -3,7 +3,7 @@
 use super::cookie::read;
 use super::decision::NotCarried;
 use super::identity::Identity;
-use super::pair::DomainPair;
+use super::pair::Pair;
 use super::token::Binding;
 use super::trace::{Step, Trace};
 use super::visit::Visit;
@@ -34,7 +34,7 @@ pub(super) fn read_identity<'v, 'n>(
 }
 
 /// What a token of a pair is bound to.
-pub(super) fn binding<'a>(pair: &DomainPair, destination: &'a str, visit: &Visit<'a>) -> Binding<'a> {
+pub(super) fn binding<'a>(pair: &Pair<'_>, destination: &'a str, visit: &Visit<'a>) -> Binding<'a> {
     let user_agent = pair.bind_user_agent.then(|| visit.user_agent.unwrap_or_default());
     Binding { destination, user_agent }
 }

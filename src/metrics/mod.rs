@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::link::{Class, Decision, DomainPair, HandOff, Identify, Land, NotCarried, Outcome};
+use crate::link::{Class, Decision, HandOff, Identify, Land, NotCarried, Outcome, Pair};
 use by_core::{ByCore, Refusals, RequestDurations};
 use by_pair::{ByPair, Collected, Counters, Family};
 
@@ -98,7 +98,7 @@ impl Metrics {
         if let Some((pair, place)) = of_pair
             && let Some(PairCounts(counters)) = counts.get(pair.number)
         {
-            counters.get_or_init(|| self.by_pair.counters(&pair.name)).count(core, place);
+            counters.get_or_init(|| self.by_pair.counters(pair.name)).count(core, place);
         }
         self.by_core.count(core, decision.role(), decision.refusal(), took);
     }
@@ -125,14 +125,14 @@ impl Metrics {
 
     /// How often a pair handed off, by the words of the label `identity`, under this and earlier configurations.
     #[must_use]
-    pub fn hand_offs(&self, pair: &DomainPair) -> Vec<(&'static str, u64)> {
-        self.by_pair.counted(&hand_offs(), &pair.name)
+    pub fn hand_offs(&self, pair: &Pair<'_>) -> Vec<(&'static str, u64)> {
+        self.by_pair.counted(&hand_offs(), pair.name)
     }
 
     /// How often identities landed by a pair, by the words of the label `outcome`, under this and earlier configurations.
     #[must_use]
-    pub fn landings(&self, pair: &DomainPair) -> Vec<(&'static str, u64)> {
-        self.by_pair.counted(&landings(), &pair.name)
+    pub fn landings(&self, pair: &Pair<'_>) -> Vec<(&'static str, u64)> {
+        self.by_pair.counted(&landings(), pair.name)
     }
 
     /// How often requests were refused, by code.

@@ -11,6 +11,7 @@ const ASIDE: [&str; 3] = ["this landing accepts a plain", "everybody on this mac
 /// What each other warning points at and says.
 fn warnings(text: &str) -> Vec<String> {
     let pointed_at = |Place { line, column, length }| -> String {
+        let [line, column, length] = [line, column, length].map(|number| number as usize);
         text.lines().nth(line - 1).unwrap().chars().skip(column - 1).take(length).collect()
     };
     let warnings = parse(text).warnings.into_iter();

@@ -1,0 +1,295 @@
+//! All hosts of the configuration, each found by one look into a table.
+//!
+//! A configuration may name 100,000 of them. So a name stands once in one long text, what is known of it in a record of a
+//! few numbers, and the tables hold the numbers of records: some 70 bytes a host besides its name, where a map of texts
+//! and lists takes a thousand. The hash is that of the whole host, whatever else is asked.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::entry::{Entry, EntryRef, Scheme};
+use super::pair::Origin;
+use super::texts::{TextAt, Texts, number};
+
+/// Origins and destinations, and which of the one may send visitors to which of the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hosts {
+    texts: Texts,
+    origins: Vec<OriginRecord>,
+    entries: Vec<EntryRecord>,
+    /// The paths of entries; most have none, which is number 0.
+    paths: Vec<Box<str>>,
+    /// Origins by host.
+    sources: HashTable<u32>,
+    /// By host, the first entry of each port, in the order of the file.
+    sites: HashTable<u32>,
+    /// By host and origin.
+    rules: HashTable<Rule>,
+    has_wildcards: bool,
+    hasher: DefaultHashBuilder,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OriginRecord {
+    host: TextAt,
+    port: Option<u16>,
+    /// Whether a `*.` entry is open to its visitors.
+    has_wildcards: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct EntryRecord {
+    host: TextAt,
+    path: u32,
+    pair: u32,
+    port: u16,
+    scheme: Scheme,
+    wildcard: bool,
+    /// How many of the host's last bytes are its registrable domain, as far as it was asked for.
+    site_length: u8,
+}
+
+/// An entry that is open to the visitors of an origin.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    origin: u32,
+    entry: u32,
+}
+
+impl Hosts {
+    /// Keeps a text beside the names, such as that of a pair.
+    pub(super) fn keep(&mut self, text: &str) -> TextAt {
+        self.texts.keep(text)
+    }
+
+    pub(super) fn text(&self, at: TextAt) -> &str {
+        self.texts.text(at)
+    }
+
+    /// Makes a host an origin, unless it is one; gives its number. `pair` is the name of its pair.
+    pub(super) fn add_origin(&mut self, origin: &Origin, pair: TextAt) -> u32 {
+        let (host, port) = (origin.domain.as_str(), origin.port);
+        let hash = self.hash(host);
+        if let Some(known) = self.source(hash, host, port) {
+            return known;
+        }
+        let new = number(self.origins.len());
+        let host = self.texts.keep_as_part(host, pair);
+        self.origins.push(OriginRecord { host, port, has_wildcards: false });
+        let Self { sources, texts, origins, hasher, .. } = self;
+        sources.insert_unique(hash, new, |number| origin_hash(hasher, texts, origins, *number));
+        new
+    }
+
+    /// Adds an entry of a pair, which is given by its number and its name, makes its hosts destinations unless they are,
+    /// and opens it to the visitors of origins. The registrable domain of its host is kept if `with_site`.
+    pub(super) fn add_entry(&mut self, entry: &Entry, (pair, name): (u32, TextAt), with_site: bool, origins: &[u32]) {
+        let (new, host) = (number(self.entries.len()), entry.domain().as_str());
+        let site = if with_site || entry.is_wildcard() { entry.domain().registrable() } else { None };
+        let record = EntryRecord {
+            host: self.texts.keep_as_part(host, name),
+            path: self.keep_path(entry.path()),
+            pair,
+            port: entry.port(),
+            scheme: entry.scheme(),
+            wildcard: entry.is_wildcard(),
+            // A name has at most 253 bytes.
+            site_length: u8::try_from(site.map_or(0, str::len)).unwrap_or(0),
+        };
+        self.entries.push(record);
+        let hash = self.hash(host);
+        let is_known = self.site(hash, host, record.wildcard, entry.explicit_port()).is_some();
+        let Self { sites, rules, texts, entries, hasher, .. } = self;
+        if !is_known {
+            sites.insert_unique(hash, new, |entry| entry_hash(hasher, texts, entries, *entry));
+        }
+        for origin in origins.iter().copied() {
+            let hash_of = |rule: &Rule| rule_hash(entry_hash(hasher, texts, entries, rule.entry), rule.origin);
+            rules.insert_unique(rule_hash(hash, origin), Rule { origin, entry: new }, hash_of);
+            if let Some(origin) = self.origins.get_mut(origin as usize) {
+                origin.has_wildcards |= record.wildcard;
+            }
+        }
+        self.has_wildcards |= record.wildcard;
+    }
+
+    /// Makes room for so many more, so that the tables need not grow while they are filled.
+    pub(super) fn reserve(&mut self, origins: usize, entries: usize) {
+        let Self { sources, sites, rules, texts, origins: old_origins, entries: old_entries, hasher, .. } = self;
+        old_origins.reserve_exact(origins);
+        old_entries.reserve_exact(entries);
+        sources.reserve(origins, |number| origin_hash(hasher, texts, old_origins, *number));
+        let hash_of = |number: u32| entry_hash(hasher, texts, old_entries, number);
+        sites.reserve(entries, |entry| hash_of(*entry));
+        rules.reserve(entries, |rule| rule_hash(hash_of(rule.entry), rule.origin));
+    }
+
+    /// Gives back what was reserved for more.
+    pub(super) fn shrink(&mut self) {
+        self.texts.shrink();
+        self.origins.shrink_to_fit();
+        self.entries.shrink_to_fit();
+        self.paths.shrink_to_fit();
+    }
+
+    /// The hash of a host, for the look-ups below.
+    pub(super) fn hash(&self, host: &str) -> u64 {
+        self.hasher.hash_one(host)
+    }
+
+    /// The number of an origin.
+    pub(super) fn source(&self, hash: u64, host: &str, port: Option<u16>) -> Option<u32> {
+        let is_it = |number: &u32| {
+            let origin = self.origins.get(*number as usize);
+            origin.is_some_and(|origin| origin.port == port && self.texts.text(origin.host) == host)
+        };
+        self.sources.find(hash, is_it).copied()
+    }
+
+    /// The number of the first entry for a host, or for all below it, whose URLs have a port; `None` for the default
+    /// port of their scheme.
+    pub(super) fn site(&self, hash: u64, host: &str, wildcard: bool, port: Option<u16>) -> Option<u32> {
+        let is_it = |number: &u32| {
+            let entry = self.record(*number);
+            entry.is_some_and(|entry| entry.is_at(wildcard, host, &self.texts) && entry.explicit_port() == port)
+        };
+        self.sites.find(hash, is_it).copied()
+    }
+
+    /// The entries for a host, or for all below it, that are open to the visitors of an origin, in any order; each with
+    /// the number of its pair.
+    pub(super) fn open_to<'h>(
+        &'h self,
+        origin: u32,
+        host: &'h str,
+        wildcard: bool,
+    ) -> impl Iterator<Item = (u32, EntryRef<'h>)> {
+        let rules = self.rules.iter_hash(rule_hash(self.hash(host), origin)).filter(move |rule| rule.origin == origin);
+        let entries = rules.filter_map(|rule| self.record(rule.entry));
+        let entries = entries.filter(move |entry| entry.is_at(wildcard, host, &self.texts));
+        entries.map(|entry| (entry.pair, self.entry_ref(entry)))
+    }
+
+    /// Whether any destination is a `*.` one, or any that is open to the visitors of one origin.
+    pub(super) fn has_wildcards(&self, origin: Option<u32>) -> bool {
+        let of = |origin| self.origins.get(origin as usize);
+        origin.and_then(of).map_or(self.has_wildcards, |origin| origin.has_wildcards)
+    }
+
+    /// An entry, and the number of its pair.
+    pub(super) fn entry(&self, number: u32) -> Option<(u32, EntryRef<'_>)> {
+        self.record(number).map(|entry| (entry.pair, self.entry_ref(entry)))
+    }
+
+    /// All entries in the order of the file, each with the number of its pair.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u32, EntryRef<'_>)> {
+        self.entries.iter().map(|entry| (entry.pair, self.entry_ref(entry)))
+    }
+
+    /// All origins, in the order in which the file first names them: each host, and the port that it must have.
+    pub(super) fn origins(&self) -> impl Iterator<Item = (&str, Option<u16>)> {
+        self.origins.iter().map(|origin| (self.texts.text(origin.host), origin.port))
+    }
+
+    fn keep_path(&mut self, path: &str) -> u32 {
+        if self.paths.is_empty() {
+            self.paths.push(Box::default());
+        }
+        if path.is_empty() {
+            return 0;
+        }
+        self.paths.push(path.into());
+        number(self.paths.len() - 1)
+    }
+
+    fn record(&self, number: u32) -> Option<&EntryRecord> {
+        self.entries.get(number as usize)
+    }
+
+    fn entry_ref(&self, entry: &EntryRecord) -> EntryRef<'_> {
+        let host = self.texts.text(entry.host);
+        let site = host.len().checked_sub(entry.site_length.into()).and_then(|start| host.get(start..));
+        EntryRef {
+            scheme: entry.scheme,
+            host,
+            wildcard: entry.wildcard,
+            port: entry.port,
+            path: self.paths.get(entry.path as usize).map(AsRef::as_ref).unwrap_or_default(),
+            site: site.filter(|site| !site.is_empty()),
+        }
+    }
+}
+
+impl EntryRecord {
+    fn is_at(&self, wildcard: bool, host: &str, texts: &Texts) -> bool {
+        self.wildcard == wildcard && texts.text(self.host) == host
+    }
+
+    fn explicit_port(&self) -> Option<u16> {
+        (self.port != self.scheme.default_port()).then_some(self.port)
+    }
+}
+
+fn origin_hash(hasher: &DefaultHashBuilder, texts: &Texts, origins: &[OriginRecord], number: u32) -> u64 {
+    let host = origins.get(number as usize).map_or("", |origin| texts.text(origin.host));
+    hasher.hash_one(host)
+}
+
+fn entry_hash(hasher: &DefaultHashBuilder, texts: &Texts, entries: &[EntryRecord], number: u32) -> u64 {
+    let host = entries.get(number as usize).map_or("", |entry| texts.text(entry.host));
+    hasher.hash_one(host)
+}
+
+/// The hash of a rule, made of its host's. Many origins may share a destination: what they are multiplied with (2^64 by
+/// the golden ratio) keeps even neighbours far apart.
+fn rule_hash(host: u64, origin: u32) -> u64 {
+    host ^ u64::from(origin).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::domain::Domain;
+    use super::*;
+
+    fn origin(host: &str, port: Option<u16>) -> Origin {
+        Origin { domain: Domain::parse(host).unwrap(), port }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_host_is_small() {
+        // Of each there may be 100,000, and twice as many while a new configuration takes the place of another.
+        assert_eq!(size_of::<EntryRecord>(), 24);
+        assert_eq!(size_of::<OriginRecord>(), 16);
+        assert_eq!(size_of::<Rule>(), 8);
+    }
+
+    #[test]
+    fn the_same_host_is_known_by_each_port_and_to_each_origin() {
+        let mut hosts = Hosts::default();
+        let name = hosts.keep("a.example to b.example");
+        let origins = [origin("a.example", None), origin("a.example", Some(8443)), origin("c.example", None)];
+        let numbers = origins.each_ref().map(|origin| hosts.add_origin(origin, name));
+        assert_eq!(numbers, [0, 1, 2]);
+        assert_eq!(hosts.add_origin(&origins[1], name), 1);
+        for (pair, text, to) in
+            [(0, "b.example", 0), (1, "b.example:8443", 0), (2, "b.example", 1), (3, "*.b.example", 0)]
+        {
+            hosts.add_entry(&Entry::parse(text).unwrap(), (pair, name), false, &[numbers[to]]);
+        }
+        let open_to = |origin, wildcard| {
+            let mut pairs: Vec<u32> = hosts.open_to(origin, "b.example", wildcard).map(|(pair, _)| pair).collect();
+            pairs.sort_unstable();
+            pairs
+        };
+        assert_eq!([open_to(0, false), open_to(1, false), open_to(2, false)], [vec![0, 1], vec![2], vec![]]);
+        assert_eq!([open_to(0, true), open_to(1, true)], [vec![3], vec![]]);
+        let site = |wildcard, port| hosts.site(hosts.hash("b.example"), "b.example", wildcard, port);
+        assert_eq!(
+            [site(false, None), site(false, Some(8443)), site(false, Some(1)), site(true, None)],
+            [Some(0), Some(1), None, Some(3)]
+        );
+        let shown: Vec<String> = hosts.entries().map(|(_, entry)| entry.to_string()).collect();
+        assert_eq!(shown, ["https://b.example", "https://b.example:8443", "https://b.example", "https://*.b.example"]);
+    }
+}
