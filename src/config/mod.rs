@@ -68,7 +68,7 @@ pub enum LoadError {
 pub fn load(path: &Path) -> (Result<(String, Config), LoadError>, Seen) {
     let mut seen = Seen::of(vec![path.to_owned()]);
     let loaded = read(path).and_then(|text| {
-        let checked = shape(&text).and_then(|raw| {
+        let checked = shape(&text, MOST_VALUES).and_then(|raw| {
             seen.add(raw.files());
             check(raw)
         });
@@ -107,18 +107,20 @@ fn read(path: &Path) -> Result<String, LoadError> {
 /// Each fault with its place. Of faults of shape, such as an unknown key, only the first is known; what values mean is
 /// checked to the end.
 pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
-    check(shape(text)?)
+    check(shape(text, MOST_VALUES)?)
 }
 
-fn shape(text: &str) -> Result<RawConfig, Vec<ConfigFault>> {
-    let plainly = plain::read(text, |left| by_library(left).ok());
-    plainly.map_or_else(|| by_library(text).map_err(|error| vec![shape::fault(&error, text)]), Ok)
+/// Reads a text of so many values.
+fn shape(text: &str, most_values: usize) -> Result<RawConfig, Vec<ConfigFault>> {
+    let plainly = plain::read(text, |left, cut| by_library(left, most_values.checked_sub(cut)?).ok());
+    plainly.map_or_else(|| by_library(text, most_values).map_err(|error| vec![shape::fault(&error, text)]), Ok)
 }
 
-/// Reads any text, by its rules alone.
-fn by_library(text: &str) -> Result<RawConfig, serde_yaml::Error> {
+/// The same by the rules of the library alone.
+fn by_library(text: &str, most_values: usize) -> Result<RawConfig, serde_yaml::Error> {
     let options = serde_yaml::options! {
-        budget: serde_yaml::budget! { max_nodes: MOST_VALUES, max_events: 3 * MOST_VALUES },
+        // A value is two events at the most.
+        budget: serde_yaml::budget! { max_nodes: most_values, max_events: 3 * MOST_VALUES },
         alias_limits: serde_yaml::alias_limits! { max_total_replayed_events: MOST_ALIASED },
     };
     serde_yaml::from_str_with_options(text, options)
@@ -154,7 +156,7 @@ fn check(raw: RawConfig) -> Result<Config, Vec<ConfigFault>> {
 /// Some ten times what the largest configuration needs; what is larger was named by mistake.
 const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
-/// 100,000 pairs with all that they may say; the plainest ones are not even counted.
+/// 100,000 pairs with a few settings or links each.
 const MOST_VALUES: usize = 1_000_000;
 
 /// What stands behind aliases is counted each time, since a short text could ask for any number of values.

@@ -8,8 +8,8 @@
 //!     landing: {}
 //! ```
 //!
-//! again and again, with or without its last line, is cut out of the text, the library reads what is left, and then it is put back. Why that gives what
-//! the library makes of the whole text:
+//! again and again, with or without its last line, is cut out of the text, the library reads what is left, and then it is
+//! put back. Why that gives what the library makes of the whole text:
 //!
 //! * A value is one word that begins with a letter and holds a dot or a hyphen: no number, no truth and not nothing.
 //! * An item ends where the next line begins another one at the same depth, and only then it is cut.
@@ -18,17 +18,20 @@
 //!   at the same depth belongs to the same list.
 //! * In a list of such items none changes how the next one is read. Only an anchor above the list would, by what its
 //!   aliases stand for: where there may be one, nothing is cut.
-//! * Lines stay where they are. And where the library finds a fault in what is left, it reads the whole text: what it
-//!   says about that counts.
+//! * Lines stay where they are, and have the same numbers here and there: where anything but `\n` may end one, nothing is
+//!   cut.
+//! * What is cut counts among the values that a text may hold.
+//! * Where the library finds a fault in what is left, it reads the whole text: what it says about that counts.
 
 use super::fault::Place;
 use super::raw::{RawConfig, RawLanding, RawPair};
 use super::text::{OneOrMany, Placed};
 
-/// Reads a configuration with the help of `library`, which can read all of them; `None` if it must.
-pub(super) fn read(text: &str, library: impl FnOnce(&str) -> Option<RawConfig>) -> Option<RawConfig> {
+/// Reads a configuration with the help of `library`, which can read all of them; `None` if it must. The library is told
+/// how many values were taken out of its text.
+pub(super) fn read(text: &str, library: impl FnOnce(&str, usize) -> Option<RawConfig>) -> Option<RawConfig> {
     let (left, runs) = cut(text)?;
-    let mut config = library(&left)?;
+    let mut config = library(&left, runs.iter().map(|run| run.values).sum())?;
     config.pairs.value = put_back(config.pairs.value, runs)?;
     Some(config)
 }
@@ -44,15 +47,16 @@ struct Item<'t> {
     behind: &'t str,
 }
 
-/// Items that follow each other: the first, which is left in the text, and how many are cut.
+/// Items that follow each other: the first, which is left in the text, and how many with how many values are cut.
 struct Run<'t> {
     first: Item<'t>,
     more: usize,
+    values: usize,
 }
 
 /// The text without all but the first of the plain items that follow each other; `None` if there is nothing to cut.
 fn cut(text: &str) -> Option<(String, Vec<Run<'_>>)> {
-    if may_have_anchor(text) {
+    if may_have_anchor(text) || text.contains(OTHER_LINE_ENDS) {
         return None;
     }
     let (mut left, mut runs) = (String::new(), Vec::new());
@@ -64,12 +68,15 @@ fn cut(text: &str) -> Option<(String, Vec<Run<'_>>)> {
             line += 1;
             continue;
         };
-        let (more, last) = first.siblings().fold((0, first), |(more, _), sibling| (more + 1, sibling));
+        let (mut more, mut values, mut last) = (0, 0, first);
+        for sibling in first.siblings() {
+            (more, values, last) = (more + 1, values + sibling.values(), sibling);
+        }
         if more > 0 {
             left.push_str(before(uncopied, first.behind));
             left.extend(std::iter::repeat_n('\n', (last.end() - first.end()) as usize));
             uncopied = last.behind;
-            runs.push(Run { first, more });
+            runs.push(Run { first, more, values });
         }
         unread = last.behind;
         line = last.end();
@@ -108,6 +115,11 @@ impl<'t> Item<'t> {
     /// The line behind it.
     fn end(&self) -> u32 {
         self.line + 2 + u32::from(self.lands)
+    }
+
+    /// How many values it is to the library: the whole, each key and what stands behind it.
+    fn values(&self) -> usize {
+        5 + if self.lands { 2 } else { 0 }
     }
 
     /// The item as the library reads it.
@@ -170,26 +182,31 @@ fn before<'t>(text: &'t str, end: &str) -> &'t str {
     text.get(..text.len() - end.len()).unwrap_or_default()
 }
 
+/// What ends a line in YAML of one version or another, besides `\n`.
+const OTHER_LINE_ENDS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
 const ORIGIN: &str = "- origin: ";
 const DESTINATION: &str = "  destination: ";
 const LANDING: &str = "  landing: ";
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
+    use proptest::sample::Index;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
     use super::*;
-    use crate::config::by_library;
+    use crate::config::{MOST_VALUES, by_library, shape};
 
-    /// How many pairs were cut, once both ways to read a text were found to agree.
-    fn compared(text: &str) -> usize {
+    /// How many pairs were cut, once both ways to read a text of so many values were found to agree, be it about faults.
+    fn compared(text: &str, most_values: usize) -> usize {
+        let by_library = by_library(text, most_values).map_err(|error| vec![shape::fault(&error, text)]);
+        let is_sound = by_library.is_ok();
+        assert_eq!(shape(text, most_values), by_library, "{text}");
         let runs = cut(text).map(|(_, runs)| runs).unwrap_or_default();
-        let plainly = read(text, |left| by_library(left).ok());
-        let is_read = plainly.is_some();
-        if let Some(plainly) = plainly {
-            assert_eq!(plainly, by_library(text).expect("what is read plainly is no fault"), "{text}");
-        }
-        if is_read { runs.iter().map(|run| run.more).sum() } else { 0 }
+        if is_sound { runs.iter().map(|run| run.more).sum() } else { 0 }
     }
 
     fn items(count: usize) -> String {
@@ -242,49 +259,148 @@ mod tests {
             (format!("pairs:\n{ten}---\n{ten}"), 0),
             (ten.clone(), 0),
         ] {
-            assert_eq!(compared(&text), expected, "{text}");
+            assert_eq!(compared(&text, MOST_VALUES), expected, "{text}");
         }
     }
 
-    proptest! {
-        #[test]
-        fn both_ways_to_read_a_text_agree(lines in prop::collection::vec(0..LINES.len(), 0..24), depth in 0_usize..4) {
-            let text: String = lines.iter().map(|line| LINES[*line].replace('~', &" ".repeat(depth))).collect();
-            compared(&format!("pairs:\n{text}"));
-            compared(&text);
-        }
+    /// A list of pairs is begun, items are put together, and what comes of it is changed here and there.
+    #[test]
+    fn both_ways_to_read_a_text_agree() {
+        let piece = |pieces: &'static [&'static str]| prop::sample::select(pieces);
+        let items = prop_oneof![4 => piece(PLAIN), 1 => piece(SOUND), 1 => piece(&["\n", "@# More\n", "# More\n"])];
+        let items = prop_oneof![80 => items, 1 => piece(FAULTY)];
+        let head = prop_oneof![4 => Just("pairs:\n"), 2 => piece(HEADS)];
+        let tail = prop_oneof![2 => Just(""), 1 => piece(TAILS)];
+        let change = (any::<Index>(), prop::option::of(prop::sample::select(ODD.chars().collect::<Vec<_>>())));
+        let changes = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(change, 1..3)];
+        let most_values = prop_oneof![3 => Just(MOST_VALUES), 1 => 0..200_usize];
+        let texts = (head, prop::collection::vec(items, 0..24), tail, 0..4_usize, changes, most_values);
+
+        let config = Config { cases: 2000, failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+        let cut = Cell::new(0);
+        let compare = |(head, items, tail, depth, changes, most_values): (_, Vec<&str>, _, _, Vec<(Index, _)>, _)| {
+            let text = format!("{head}{}{tail}", items.concat()).replace('@', &" ".repeat(depth));
+            let mut text: Vec<char> = text.chars().collect();
+            for (at, change) in changes {
+                let at = at.index(text.len() + 1);
+                match change {
+                    Some(odd) => text.insert(at, odd),
+                    None => drop(text.splice(at..text.len().min(at + 1), [])),
+                }
+            }
+            let text: String = text.into_iter().collect();
+            cut.set(cut.get() + usize::from(compared(&text, most_values) > 0));
+            compared(&text.replace('\n', "\r\n"), most_values);
+            Ok(())
+        };
+        runner.run(&texts, compare).unwrap();
+        assert!(cut.get() > 400, "only {} texts were read in both ways", cut.get());
     }
 
-    /// Lines that come before, between and behind plain items; `~` is how deep these stand.
-    const LINES: &[&str] = &[
-        "~- origin: a.example\n~  destination: b.example\n",
-        "~- origin: a.example\n~  destination: b.example\n",
-        "~- origin: a.example\n~  destination: b.example\n",
-        "~- origin: c.example\n~  destination: d-e.example\n",
-        "~- origin: null\n~  destination: b.example\n",
-        "~- origin: 1.5\n~  destination: b.example\n",
-        "~- origin: a.example\n",
-        "~  destination: b.example\n",
-        "~  destination: &anchor b.example\n",
-        "~  landing: {}\n",
-        "~- origin: a.example\n~  destination: b.example\n~  landing: {}\n",
-        "~  name: |\n",
-        "~  name: >-\n",
-        "~  name: \"a\n",
-        "~  more\n",
-        "~    more.example\n",
-        "~ - origin: a.example\n~   destination: b.example\n",
-        "~# comment\n",
-        "\n",
+    #[test]
+    fn no_more_values_are_read_plainly_than_by_the_library() {
+        let text = format!("pairs:\n{}", items(10).replace("7.example\n  - ", "7.example\n    landing: {}\n  - "));
+        // The whole, `pairs` and the list; ten items of five values, and one landing.
+        let values = 3 + 10 * 5 + 2;
+        assert_eq!([values - 1, values].map(|most| compared(&text, most)), [0, 8]);
+        assert!(shape(&text, values - 1).is_err());
+    }
+
+    /// Items that may be cut; `@` is how deep they stand.
+    const PLAIN: &[&str] = &[
+        "@- origin: a.example\n@  destination: b.example\n",
+        "@- origin: c.example\n@  destination: d-e.example\n",
+        "@- origin: www.shop.example\n@  destination: pay.example\n@  landing: {}\n",
+        "@- origin: e-5\n@  destination: nan.\n",
+        "@- origin: null.\n@  destination: true-\n",
+    ];
+
+    /// Items that must not be.
+    const SOUND: &[&str] = &[
+        "@- { origin: a.example, destination: b.example }\n",
+        "@- origin: \"a.example\"\n@  destination: 'b.example'\n",
+        "@- origin: \"a\\u002eexample\"\n@  destination: \"b.\\\n@    example\"\n",
+        "@- origin: a.example # Why\n@  destination: b.example\n",
+        "@- origin: a.example\n@  destination: b.example#c\n",
+        "@- origin: a.example \n@  destination: b.example\t\n",
+        "@- origin:  a.example\n@  destination:\tb.example\n",
+        "@-   origin: a.example\n@    destination: b.example\n",
+        "@-\n@  origin: a.example\n@  destination: b.example\n",
+        "@- destination: b.example\n@  origin: a.example\n",
+        "@- origin : a.example\n@  destination: b.example\n",
+        "@- origin: a.example\n\n@  # Why\n@  destination: b.example\n",
+        "@- origin: a.example\n@  destination: b.example\n@    c.example\n",
+        "@- origin:\n@  - a.example\n@  - b.example\n@  destination: [c.example]\n",
+        "@- origin: no\n@  destination: ~\n",
+        "@- origin: no\n@  destination: b.example\n",
+        "@- origin: a.example\n@  destination: null\n",
+        "@- origin: 1.5\n@  destination: 0x1f\n",
+        "@- origin: -.inf\n@  destination: 2026-11-22\n",
+        "@- origin: bücher.example\n@  destination: B.example\n",
+        "@- origin: a.example:80\n@  destination: '*.b.example'\n",
+        "@- origin: !!str a.example\n@  destination: b.example\n",
+        "@- origin: &x a.example\n@  destination: *x\n",
+        "@- &y\n@  origin: a.example\n@  destination: b.example\n",
+        "@- origin: a.example\n@  destination: b.example\n@  name: Q&A\n",
+        "@- origin: a.example\n@  destination: b.example\n@  landing: { }\n",
+        "@- origin: a.example\n@  destination: b.example\n@  landing: {} # Why\n",
+        "@- origin: a.example\n@  destination: b.example\n@  links: { a: /b }\n",
+        "@- name: |\n@    - origin: a.example\n@      destination: b.example\n@    - origin: a.example\n@      destination: b.example\n@    - x\n@  origin: a.example\n@  destination: b.example\n",
+        "@- origin: a.example\n@  destination: b.example\n@  name: \"\n@    - origin: a.example\n@      destination: b.example\n@    - origin: a.example\n@      destination: b.example\n@    - x\"\n",
+    ];
+
+    /// Pieces that make a text faulty, nearly everywhere.
+    const FAULTY: &[&str] = &[
+        "@- origin: a.example\n@  origin: b.example\n@  destination: c.example\n",
+        "@- origin: a.example\n@  destination: b.example:\n",
+        "@- origin: a.example\n@  destination: b.example\n@  lisen: 1\n",
+        "@- origin: a.example\n@  destination: *z\n",
+        "@- origin: a.example\n",
+        "@ - origin: a.example\n@   destination: b.example\n",
+        "@  destination: b.example\n",
+        "@  more\n",
+        "@\t- x\n",
+        "@- - origin: a.example\n@    destination: b.example\n",
         "pairs:\n",
-        "pairs: [\n",
         "]\n",
         "\"\n",
         "---\n",
         "...\n",
-        "links:\n",
-        "~  links:\n",
-        "~  links: { a: /b }\n",
-        "? pairs\n: \n",
     ];
+
+    const HEADS: &[&str] = &[
+        "",
+        "\u{feff}pairs:\n",
+        "# Who\u{2028}may\u{85}go where\npairs:\n",
+        "# Who may go where\r\rpairs:\n@- origin: a.example # Why\n@  destination: b.example\n",
+        "pairs: # Who may go where\n",
+        "\"pairs\":\n",
+        "? pairs\n:\n",
+        "pairs: !!seq\n",
+        "pairs: &z\n",
+        "%YAML 1.2\n---\npairs:\n",
+        "listen: [127.0.0.1:80, \"[::1]:80\"]\npairs:\n",
+        "defaults: { landing: {} }\npairs:\n",
+        "<<: { listen: 127.0.0.1:80 }\npairs:\n",
+        "pairs: [\n",
+        "pairs: |\n",
+        "defaults:\n@landing:\n",
+        "pairs: []\ndefaults:\n",
+    ];
+
+    const TAILS: &[&str] = &[
+        "listen: 127.0.0.1:80\n",
+        "...\n",
+        "# The end",
+        "@",
+        "@# The end\n",
+        "lisen: 1\n",
+        "]\n",
+        "---\n",
+        "pairs: []\n",
+    ];
+
+    /// Characters that mean something in YAML, or might.
+    const ODD: &str = "\"'#\t\r\n&*:-{}[],|>%@`!? ~.\\\0é0a\u{85}\u{2028}\u{feff}";
 }

@@ -42,7 +42,8 @@ impl Entries {
     }
 
     fn insert(&mut self, entry: &Entry, pair: u32) {
-        self.0.add_entry(entry, (pair, TextAt::default()), false, &[0]);
+        let number = self.0.add_entry(entry, (pair, TextAt::default()), false);
+        self.0.open(0, number..number + 1);
     }
 }
 

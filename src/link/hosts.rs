@@ -1,10 +1,12 @@
 //! All hosts of the configuration, each found by one look into a table.
 //!
 //! A configuration may name 100,000 of them. So a name stands once in one long text, what is known of it in a record of a
-//! few numbers, and the tables hold the numbers of records: some 70 bytes a host besides its name, where a map of texts
-//! and lists takes a thousand. The hash is that of the whole host, whatever else is asked.
+//! few numbers, and the tables hold the numbers of records: some 30 to 50 bytes a host besides its name, where a map of
+//! texts and lists takes a thousand. The hash is that of the whole host, whatever else is asked.
 
 use std::hash::BuildHasher;
+use std::num::NonZeroU16;
+use std::ops::Range;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
@@ -20,11 +22,9 @@ pub(super) struct Hosts {
     entries: Vec<EntryRecord>,
     /// The paths of entries; most have none, which is number 0.
     paths: Vec<Box<str>>,
-    /// Origins by host.
-    sources: HashTable<u32>,
-    /// By host, the first entry of each port, in the order of the file.
-    sites: HashTable<u32>,
-    /// By host and origin.
+    /// By host: origins, and of each port the first entry.
+    sites: HashTable<Site>,
+    /// By host and origin: the entries that are open to visitors of an origin, where these are not few.
     rules: HashTable<Rule>,
     has_wildcards: bool,
     hasher: DefaultHashBuilder,
@@ -33,10 +33,18 @@ pub(super) struct Hosts {
 #[derive(Clone, Copy, Debug)]
 struct OriginRecord {
     host: TextAt,
-    port: Option<u16>,
+    /// The first of the few entries that are open to its visitors.
+    first: u32,
+    port: Option<NonZeroU16>,
+    /// How many these are, one behind the other; or [`IN_TABLE`].
+    few: u8,
     /// Whether a `*.` entry is open to its visitors.
     has_wildcards: bool,
 }
+
+/// An origin or an entry by its number, which leaves the highest bit to tell the two apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Site(u32);
 
 #[derive(Clone, Copy, Debug)]
 struct EntryRecord {
@@ -71,20 +79,20 @@ impl Hosts {
     pub(super) fn add_origin(&mut self, origin: &Origin, pair: TextAt) -> u32 {
         let (host, port) = (origin.domain.as_str(), origin.port);
         let hash = self.hash(host);
-        if let Some(known) = self.source(hash, host, port) {
+        if let Some(known) = self.origin(hash, host, port) {
             return known;
         }
         let new = number(self.origins.len());
         let host = self.texts.keep_as_part(host, pair);
-        self.origins.push(OriginRecord { host, port, has_wildcards: false });
-        let Self { sources, texts, origins, hasher, .. } = self;
-        sources.insert_unique(hash, new, |number| origin_hash(hasher, texts, origins, *number));
+        let port = port.and_then(NonZeroU16::new);
+        self.origins.push(OriginRecord { host, first: 0, port, few: 0, has_wildcards: false });
+        self.add_site(hash, Site::origin(new));
         new
     }
 
-    /// Adds an entry of a pair, which is given by its number and its name, makes its hosts destinations unless they are,
-    /// and opens it to the visitors of origins. The registrable domain of its host is kept if `with_site`.
-    pub(super) fn add_entry(&mut self, entry: &Entry, (pair, name): (u32, TextAt), with_site: bool, origins: &[u32]) {
+    /// Adds an entry of a pair, which is given by its number and its name, and makes its hosts destinations unless they
+    /// are; gives its number. The registrable domain of its host is kept if `with_site`.
+    pub(super) fn add_entry(&mut self, entry: &Entry, (pair, name): (u32, TextAt), with_site: bool) -> u32 {
         let (new, host) = (number(self.entries.len()), entry.domain().as_str());
         let site = if with_site || entry.is_wildcard() { entry.domain().registrable() } else { None };
         let record = EntryRecord {
@@ -98,31 +106,45 @@ impl Hosts {
             site_length: u8::try_from(site.map_or(0, str::len)).unwrap_or(0),
         };
         self.entries.push(record);
-        let hash = self.hash(host);
-        let is_known = self.site(hash, host, record.wildcard, entry.explicit_port()).is_some();
-        let Self { sites, rules, texts, entries, hasher, .. } = self;
-        if !is_known {
-            sites.insert_unique(hash, new, |entry| entry_hash(hasher, texts, entries, *entry));
-        }
-        for origin in origins.iter().copied() {
-            let hash_of = |rule: &Rule| rule_hash(entry_hash(hasher, texts, entries, rule.entry), rule.origin);
-            rules.insert_unique(rule_hash(hash, origin), Rule { origin, entry: new }, hash_of);
-            if let Some(origin) = self.origins.get_mut(origin as usize) {
-                origin.has_wildcards |= record.wildcard;
-            }
-        }
         self.has_wildcards |= record.wildcard;
+        let hash = self.hash(host);
+        if self.destination(hash, host, record.wildcard, entry.explicit_port()).is_none() {
+            self.add_site(hash, Site::entry(new));
+        }
+        new
     }
 
-    /// Makes room for so many more, so that the tables need not grow while they are filled.
+    /// Opens entries that follow each other to the visitors of an origin.
+    pub(super) fn open(&mut self, origin: u32, entries: Range<u32>) {
+        let has_wildcards = entries.clone().filter_map(|number| self.record(number)).any(|entry| entry.wildcard);
+        let mut few = 0..0;
+        if let Some(record) = self.origins.get_mut(origin as usize) {
+            record.has_wildcards |= has_wildcards;
+            if record.few == 0 && entries.len() <= FEW {
+                (record.first, record.few) = (entries.start, u8::try_from(entries.len()).unwrap_or(IN_TABLE));
+                return;
+            }
+            few = record.few();
+            record.few = IN_TABLE;
+        }
+        let Self { rules, texts, entries: records, hasher, .. } = self;
+        let hash_of = |rule: &Rule| {
+            let host = records.get(rule.entry as usize).map_or("", |entry| texts.text(entry.host));
+            rule_hash(hasher.hash_one(host), rule.origin)
+        };
+        rules.reserve(few.len() + entries.len(), hash_of);
+        for entry in few.chain(entries) {
+            let rule = Rule { origin, entry };
+            rules.insert_unique(hash_of(&rule), rule, hash_of);
+        }
+    }
+
+    /// Makes room for so many more.
     pub(super) fn reserve(&mut self, origins: usize, entries: usize) {
-        let Self { sources, sites, rules, texts, origins: old_origins, entries: old_entries, hasher, .. } = self;
-        old_origins.reserve_exact(origins);
-        old_entries.reserve_exact(entries);
-        sources.reserve(origins, |number| origin_hash(hasher, texts, old_origins, *number));
-        let hash_of = |number: u32| entry_hash(hasher, texts, old_entries, number);
-        sites.reserve(entries, |entry| hash_of(*entry));
-        rules.reserve(entries, |rule| rule_hash(hash_of(rule.entry), rule.origin));
+        self.origins.reserve_exact(origins);
+        self.entries.reserve_exact(entries);
+        let Self { sites, texts, origins: records, entries: other, hasher, .. } = self;
+        sites.reserve(origins + entries, |site| hasher.hash_one(site.host(texts, records, other)));
     }
 
     /// Gives back what was reserved for more.
@@ -131,6 +153,13 @@ impl Hosts {
         self.origins.shrink_to_fit();
         self.entries.shrink_to_fit();
         self.paths.shrink_to_fit();
+        let Self { sites, texts, origins, entries, hasher, .. } = self;
+        sites.shrink_to_fit(|site| hasher.hash_one(site.host(texts, origins, entries)));
+    }
+
+    fn add_site(&mut self, hash: u64, site: Site) {
+        let Self { sites, texts, origins, entries, hasher, .. } = self;
+        sites.insert_unique(hash, site, |site| hasher.hash_one(site.host(texts, origins, entries)));
     }
 
     /// The hash of a host, for the look-ups below.
@@ -139,22 +168,22 @@ impl Hosts {
     }
 
     /// The number of an origin.
-    pub(super) fn source(&self, hash: u64, host: &str, port: Option<u16>) -> Option<u32> {
-        let is_it = |number: &u32| {
-            let origin = self.origins.get(*number as usize);
-            origin.is_some_and(|origin| origin.port == port && self.texts.text(origin.host) == host)
+    pub(super) fn origin(&self, hash: u64, host: &str, port: Option<u16>) -> Option<u32> {
+        let is_it = |site: &Site| {
+            let origin = site.as_origin().and_then(|number| self.origins.get(number as usize));
+            origin.is_some_and(|origin| origin.port() == port && self.texts.text(origin.host) == host)
         };
-        self.sources.find(hash, is_it).copied()
+        self.sites.find(hash, is_it).and_then(|site| site.as_origin())
     }
 
     /// The number of the first entry for a host, or for all below it, whose URLs have a port; `None` for the default
     /// port of their scheme.
-    pub(super) fn site(&self, hash: u64, host: &str, wildcard: bool, port: Option<u16>) -> Option<u32> {
-        let is_it = |number: &u32| {
-            let entry = self.record(*number);
+    pub(super) fn destination(&self, hash: u64, host: &str, wildcard: bool, port: Option<u16>) -> Option<u32> {
+        let is_it = |site: &Site| {
+            let entry = site.as_entry().and_then(|number| self.record(number));
             entry.is_some_and(|entry| entry.is_at(wildcard, host, &self.texts) && entry.explicit_port() == port)
         };
-        self.sites.find(hash, is_it).copied()
+        self.sites.find(hash, is_it).and_then(|site| site.as_entry())
     }
 
     /// The entries for a host, or for all below it, that are open to the visitors of an origin, in any order; each with
@@ -165,8 +194,10 @@ impl Hosts {
         host: &'h str,
         wildcard: bool,
     ) -> impl Iterator<Item = (u32, EntryRef<'h>)> {
-        let rules = self.rules.iter_hash(rule_hash(self.hash(host), origin)).filter(move |rule| rule.origin == origin);
-        let entries = rules.filter_map(|rule| self.record(rule.entry));
+        let few = self.origins.get(origin as usize).filter(|origin| origin.few != IN_TABLE).map(OriginRecord::few);
+        let many = few.is_none().then(|| self.rules.iter_hash(rule_hash(self.hash(host), origin)));
+        let many = many.into_iter().flatten().filter(move |rule| rule.origin == origin).map(|rule| rule.entry);
+        let entries = few.into_iter().flatten().chain(many).filter_map(|number| self.record(number));
         let entries = entries.filter(move |entry| entry.is_at(wildcard, host, &self.texts));
         entries.map(|entry| (entry.pair, self.entry_ref(entry)))
     }
@@ -183,13 +214,13 @@ impl Hosts {
     }
 
     /// All entries in the order of the file, each with the number of its pair.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (u32, EntryRef<'_>)> {
+    pub(super) fn entries(&self) -> impl ExactSizeIterator<Item = (u32, EntryRef<'_>)> {
         self.entries.iter().map(|entry| (entry.pair, self.entry_ref(entry)))
     }
 
     /// All origins, in the order in which the file first names them: each host, and the port that it must have.
     pub(super) fn origins(&self) -> impl Iterator<Item = (&str, Option<u16>)> {
-        self.origins.iter().map(|origin| (self.texts.text(origin.host), origin.port))
+        self.origins.iter().map(|origin| (self.texts.text(origin.host), origin.port()))
     }
 
     fn keep_path(&mut self, path: &str) -> u32 {
@@ -221,6 +252,42 @@ impl Hosts {
     }
 }
 
+impl OriginRecord {
+    fn port(&self) -> Option<u16> {
+        self.port.map(NonZeroU16::get)
+    }
+
+    /// The few entries that are open to its visitors; none if they stand in the table.
+    fn few(&self) -> Range<u32> {
+        let count = if self.few == IN_TABLE { 0 } else { self.few.into() };
+        self.first..self.first.saturating_add(count)
+    }
+}
+
+impl Site {
+    fn origin(number: u32) -> Self {
+        Self(number)
+    }
+
+    fn entry(number: u32) -> Self {
+        Self(number | ENTRY)
+    }
+
+    fn as_origin(self) -> Option<u32> {
+        (self.0 & ENTRY == 0).then_some(self.0)
+    }
+
+    fn as_entry(self) -> Option<u32> {
+        (self.0 & ENTRY != 0).then_some(self.0 & !ENTRY)
+    }
+
+    fn host<'t>(self, texts: &'t Texts, origins: &[OriginRecord], entries: &[EntryRecord]) -> &'t str {
+        let origin = self.as_origin().and_then(|number| origins.get(number as usize)).map(|origin| origin.host);
+        let entry = self.as_entry().and_then(|number| entries.get(number as usize)).map(|entry| entry.host);
+        origin.or(entry).map_or("", |host| texts.text(host))
+    }
+}
+
 impl EntryRecord {
     fn is_at(&self, wildcard: bool, host: &str, texts: &Texts) -> bool {
         self.wildcard == wildcard && texts.text(self.host) == host
@@ -231,21 +298,17 @@ impl EntryRecord {
     }
 }
 
-fn origin_hash(hasher: &DefaultHashBuilder, texts: &Texts, origins: &[OriginRecord], number: u32) -> u64 {
-    let host = origins.get(number as usize).map_or("", |origin| texts.text(origin.host));
-    hasher.hash_one(host)
-}
-
-fn entry_hash(hasher: &DefaultHashBuilder, texts: &Texts, entries: &[EntryRecord], number: u32) -> u64 {
-    let host = entries.get(number as usize).map_or("", |entry| texts.text(entry.host));
-    hasher.hash_one(host)
-}
-
 /// The hash of a rule, made of its host's. Many origins may share a destination: what they are multiplied with (2^64 by
 /// the golden ratio) keeps even neighbours far apart.
 fn rule_hash(host: u64, origin: u32) -> u64 {
     host ^ u64::from(origin).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
+
+/// The highest bit: no file names two billion hosts.
+const ENTRY: u32 = 1 << 31;
+/// So many entries are looked through as fast as a table is asked, and take no place in it.
+const FEW: usize = 8;
+const IN_TABLE: u8 = u8::MAX;
 
 #[cfg(test)]
 mod tests {
@@ -272,10 +335,10 @@ mod tests {
         let numbers = origins.each_ref().map(|origin| hosts.add_origin(origin, name));
         assert_eq!(numbers, [0, 1, 2]);
         assert_eq!(hosts.add_origin(&origins[1], name), 1);
-        for (pair, text, to) in
-            [(0, "b.example", 0), (1, "b.example:8443", 0), (2, "b.example", 1), (3, "*.b.example", 0)]
-        {
-            hosts.add_entry(&Entry::parse(text).unwrap(), (pair, name), false, &[numbers[to]]);
+        let texts = ["b.example", "b.example:8443", "b.example", "*.b.example"];
+        for (pair, (text, to)) in (0..).zip(texts.into_iter().zip([0, 0, 1, 0])) {
+            let entry = hosts.add_entry(&Entry::parse(text).unwrap(), (pair, name), false);
+            hosts.open(to, entry..entry + 1);
         }
         let open_to = |origin, wildcard| {
             let mut pairs: Vec<u32> = hosts.open_to(origin, "b.example", wildcard).map(|(pair, _)| pair).collect();
@@ -284,12 +347,30 @@ mod tests {
         };
         assert_eq!([open_to(0, false), open_to(1, false), open_to(2, false)], [vec![0, 1], vec![2], vec![]]);
         assert_eq!([open_to(0, true), open_to(1, true)], [vec![3], vec![]]);
-        let site = |wildcard, port| hosts.site(hosts.hash("b.example"), "b.example", wildcard, port);
+        let site = |wildcard, port| hosts.destination(hosts.hash("b.example"), "b.example", wildcard, port);
         assert_eq!(
             [site(false, None), site(false, Some(8443)), site(false, Some(1)), site(true, None)],
             [Some(0), Some(1), None, Some(3)]
         );
         let shown: Vec<String> = hosts.entries().map(|(_, entry)| entry.to_string()).collect();
         assert_eq!(shown, ["https://b.example", "https://b.example:8443", "https://b.example", "https://*.b.example"]);
+    }
+
+    #[test]
+    fn few_entries_and_many_are_found_alike() {
+        for count in [0, 1, FEW, FEW + 1, 1000] {
+            let mut hosts = Hosts::default();
+            let new = hosts.add_origin(&origin("a.example", None), TextAt::default());
+            for number in 0..number(count) {
+                let entry = Entry::parse(&format!("h{number}.example")).unwrap();
+                hosts.add_entry(&entry, (number, TextAt::default()), false);
+            }
+            hosts.open(new, 0..number(count));
+            for pair in 0..number(count) {
+                let host = format!("h{pair}.example");
+                assert_eq!(hosts.open_to(new, &host, false).map(|(pair, _)| pair).collect::<Vec<_>>(), [pair]);
+            }
+            assert_eq!(hosts.open_to(new, "h.example", false).count(), 0);
+        }
     }
 }

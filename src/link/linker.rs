@@ -62,8 +62,12 @@ impl Linker {
     fn add(&mut self, pair: DomainPair) {
         let named = (number(self.pairs.len()), self.hosts.keep(&pair.name));
         let origins: Vec<u32> = pair.origins.iter().map(|origin| self.hosts.add_origin(origin, named.1)).collect();
+        let first = number(self.hosts.entries().len());
         for entry in &pair.destinations {
-            self.hosts.add_entry(entry, named, pair.landing.is_some(), &origins);
+            self.hosts.add_entry(entry, named, pair.landing.is_some());
+        }
+        for origin in &origins {
+            self.hosts.open(*origin, first..first + number(pair.destinations.len()));
         }
         for (name, target) in pair.links {
             self.links.add(&name, target, &origins);

@@ -14,8 +14,8 @@ pub(super) struct Site {
 pub(super) fn find(hosts: &Hosts, asked: &HostPort<'_>) -> Option<Site> {
     let host = &*asked.host;
     let hash = hosts.hash(host);
-    let origin = by_port(asked, |port| hosts.source(hash, host, port));
-    let entry = by_port(asked, |port| hosts.site(hash, host, false, port)).or_else(|| find_below(hosts, asked));
+    let origin = by_port(asked, |port| hosts.origin(hash, host, port));
+    let entry = by_port(asked, |port| hosts.destination(hash, host, false, port)).or_else(|| find_below(hosts, asked));
     (origin.is_some() || entry.is_some()).then_some(Site { origin, entry })
 }
 
@@ -27,7 +27,7 @@ fn find_below(hosts: &Hosts, asked: &HostPort<'_>) -> Option<u32> {
     }
     let mut above = parents(host).map(|name| (hosts.hash(name), name));
     above
-        .find_map(|(hash, name)| by_port(asked, |port| hosts.site(hash, name, true, port)))
+        .find_map(|(hash, name)| by_port(asked, |port| hosts.destination(hash, name, true, port)))
         .filter(|number| hosts.entry(*number).is_some_and(|(_, entry)| entry.owns(host)))
 }
 
