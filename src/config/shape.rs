@@ -74,7 +74,13 @@ fn missing(field: &str, text: &str, at: Place) -> (String, String) {
         let key = line.trim_start().trim_start_matches("- ").trim_start();
         key.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':'))
     };
-    let below = text.lines().enumerate().skip(at.line as usize).take_while(|(_, line)| !line.trim().is_empty());
+    // The key of the next item is that item's own, unless it is all that stands behind a `-` of its own.
+    let is_next = |line: &str| {
+        let depth = line.len() - line.trim_start().len();
+        line.trim_start().starts_with("- ") && depth + 3 <= at.column as usize && !is_key(line)
+    };
+    let below = text.lines().enumerate().skip(at.line as usize);
+    let below = below.take_while(|(_, line)| !line.trim().is_empty() && !is_next(line));
     match below.take(NEAR).find(|(_, line)| is_key(line)) {
         Some((number, _)) => (
             format!("the key `{field}` is missing here; the one in line {} does not belong to this", number + 1),
@@ -104,8 +110,11 @@ fn begins_with_star(text: &str, at: Place) -> bool {
 
 fn expected_in_words(expected: &str) -> (&str, &'static str) {
     match expected {
-        "sequence start" => ("expected a list here", "write `[a, b]`, or lines that begin with `- `"),
-        "mapping start" => ("expected keys with values here", "write them as `key: value` below it, or `{}` for none"),
+        "sequence start" => ("expected a list here", "write `[a, b]`, or put `- ` before each item"),
+        "mapping start" => (
+            "expected keys with values here",
+            "write them below it, each indented, as `key: value` with a blank between",
+        ),
         "string scalar" => ("expected one value here", "write one value; one that begins with `[` or `{` needs quotes"),
         other => (other, INDENTED),
     }

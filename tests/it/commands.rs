@@ -94,7 +94,7 @@ fn the_environment_names_the_configuration() {
 fn an_address_that_is_taken_exits_with_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let arguments = ["serve", "--config", "config/minimal.yaml", "--listen", &address];
+    let arguments = ["serve", "--config", "config/minimal.yaml", "--admin", "off", "--listen", &address];
     let mut service = Service::start(crosslink().current_dir(repository("")).args(arguments));
     assert_eq!(service.exit(), Some(1));
     let said = std::fs::read_to_string(&service.stderr).unwrap();

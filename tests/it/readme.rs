@@ -34,8 +34,9 @@ fn its_commands_print_what_it_shows() {
         let Some(arguments) = command.strip_prefix("$ crosslink ") else { continue };
         let arguments = arguments.split(' ').map(|word| word.trim_matches('\''));
         let output = crosslink().current_dir(repository("")).env("COLUMNS", "100").args(arguments).output().unwrap();
-        let printed = [output.stdout, output.stderr].concat();
-        // A warning ends with an empty line, which would look odd before the end of a block.
+        // In the order in which a terminal shows them: a result comes last. A fault ends with an empty line, which would look
+        // odd before the end of a block.
+        let printed = [output.stderr, output.stdout].concat();
         assert_shown(shown.trim_end(), String::from_utf8(printed).unwrap().trim_end());
         tried += 1;
     }
