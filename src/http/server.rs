@@ -6,7 +6,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -212,22 +211,16 @@ impl<A: Answer> Server<A> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let had_body = AtomicBool::new(false);
-        let answer = service_fn(|request: Request<Incoming>| {
-            had_body.fetch_or(!request.body().is_end_stream(), Ordering::Relaxed);
-            self.answer(request, peer)
-        });
         let mut connection = http1::Builder::new()
             .half_close(true)
             .header_read_timeout(None)
             .max_header_size(self.limits.head_bytes)
             // Room for the longest head and what came with it; at least what hyper asks for.
             .max_buf_size(self.limits.head_bytes + 8192)
-            .serve_connection(TokioIo::new(stream), answer);
+            .serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request, peer)));
         let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
         let mut stream = connection.into_parts().io.into_inner();
-        // Only hyper knows where a body ends, so what comes behind one must not be taken for a request by the next hyper.
-        if ended.is_err() || had_body.into_inner() {
+        if ended.is_err() {
             stream.ends();
         }
         if let Err(error) = ended
@@ -239,8 +232,12 @@ impl<A: Answer> Server<A> {
     }
 
     fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Either<Ready<Served>, Later<'_, Served>> {
-        let (head, _body) = request.into_parts();
-        let finish = Finish { is_http1: head.version < Version::HTTP_2, is_head: head.method == Method::HEAD };
+        let (head, body) = request.into_parts();
+        let finish = Finish {
+            is_http1: head.version < Version::HTTP_2,
+            is_head: head.method == Method::HEAD,
+            has_body: !body.is_end_stream(),
+        };
         match self.handler.answer(head, peer) {
             Either::Left(response) => Either::Left(ready(Ok(self.finish(response.into_inner(), finish)))),
             Either::Right(later) => Either::Right(Box::pin(async move { Ok(self.finish(later.await, finish)) })),
@@ -249,7 +246,9 @@ impl<A: Answer> Server<A> {
 
     /// What an answer needs besides what the handler knows.
     fn finish(&self, mut response: Response<Full<Bytes>>, request: Finish) -> Response<Full<Bytes>> {
-        if request.is_http1 && self.stop.is_cancelled() {
+        // Only hyper knows where a body ends, and a connection that sleeps gets another hyper, which must not take for a
+        // request what stands in one. So whoever sends a body, which nobody reads, is told that the connection ends.
+        if request.is_http1 && (request.has_body || self.stop.is_cancelled()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if request.is_head && !request.is_http1 {
@@ -268,6 +267,7 @@ type Served = Result<Response<Full<Bytes>>, Infallible>;
 struct Finish {
     is_http1: bool,
     is_head: bool,
+    has_body: bool,
 }
 
 /// Tells the handler of a connection's end, however it ends.

@@ -181,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
     fn answer_goes_out(&mut self) {
         self.answered = true;
         // hyper may hold the beginning of the next request already: then what came last is not the end of a head.
-        let is_idle = self.tail == HEAD_END || self.tail.ends_with(b"\n\n");
+        let is_idle = self.tail.ends_with(b"\n\r\n") || self.tail.ends_with(b"\n\n");
         self.phase = if is_idle { Phase::Idle } else { Phase::Head };
         let now = Instant::now();
         match self.phase {
