@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// How long a connection is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// From a request's first byte to the end of its head, which is answered at once.
+    /// From a request's first byte to that of its answer, which follows the end of its head at once.
     pub head: Duration,
     /// Between an answer, or the start, and the next request's first byte.
     pub idle: Duration,
