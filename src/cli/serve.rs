@@ -46,7 +46,7 @@ pub(super) struct Arguments {
 type AdminAddress = Option<SocketAddr>;
 
 fn parse_admin(text: &str) -> Result<AdminAddress, AddrParseError> {
-    if text == "off" { Ok(None) } else { text.parse().map(Some) }
+    if text.eq_ignore_ascii_case("off") { Ok(None) } else { text.parse().map(Some) }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {

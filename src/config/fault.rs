@@ -169,13 +169,24 @@ fn password_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
         let start = at + text.get(at..)?.find('=')? + 1;
         text.get(at..start)?.chars().all(|c| c.is_ascii_alphabetic() || c == '=').then_some(start..text.len())
     });
-    let named = text.find("replay_password").into_iter().flat_map(move |at| {
+    let named = password_key(text).into_iter().flat_map(move |at| {
         words(text, |c| !c.is_whitespace() && !"{}[]:,\"'`".contains(c)).filter(move |span| {
             let word = text.get(span.clone()).unwrap_or_default();
             span.start > at && !word.contains('/') && !["file", "env"].contains(&word)
         })
     });
     urls.chain(stores).chain(queries).chain(named)
+}
+
+/// Where a key begins behind which a password may stand: the right one anywhere, one that is named alike where a colon
+/// follows.
+fn password_key(text: &str) -> Option<usize> {
+    let alike = |(at, _): (usize, &str)| {
+        let behind = text.get(at..)?.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-".contains(c));
+        behind.trim_start_matches(['"', '\'', ' ']).starts_with(':').then_some(at)
+    };
+    let named_alike = ["passw", "secret"].into_iter().flat_map(|name| text.match_indices(name).filter_map(alike));
+    named_alike.chain(text.find("replay_password")).min()
 }
 
 /// The runs of characters that belong together, in bytes.

@@ -30,7 +30,9 @@ pub(super) struct Address(#[schemars(regex(pattern = r"^([0-9.]+|\[[0-9A-Fa-f:.]
 #[derive(JsonSchema)]
 #[schemars(inline)]
 #[expect(dead_code, reason = "only its schema is of use")]
-pub(super) struct AddressOrOff(#[schemars(regex(pattern = r"^(off|([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})$"))] String);
+pub(super) struct AddressOrOff(
+    #[schemars(regex(pattern = r"^([Oo][Ff][Ff]|([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})$"))] String,
+);
 
 /// A text that YAML may take for a number or a truth.
 #[derive(JsonSchema)]

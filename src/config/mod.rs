@@ -17,6 +17,7 @@ mod schema;
 mod seen;
 mod server;
 mod shape;
+mod spot;
 mod text;
 mod tls;
 mod trust;

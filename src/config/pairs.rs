@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fault::{Faults, Place};
 use super::landing::{Of, landing};
 use super::raw::{RawDefaults, RawIdentity, RawLanding, RawPair};
-use super::text::{Placed, Text, texts};
+use super::text::{Placed, Text, as_list, texts};
 use super::trust::{consent, seal};
 use super::value::truth;
 use super::{agreement, cookie_name, links};
@@ -150,7 +150,7 @@ fn origins(raw: &RawPair, faults: &mut Faults) -> Vec<Origin> {
                 faults.add(&text, format!("the origin `{}` is listed twice", text.value), "keep one of them");
             }
             Ok(origin) => origins.push(origin),
-            Err((problem, hint)) => faults.add(&text, format!("the origin `{}` {problem}", text.value), hint),
+            Err(why) => bad_host("origin", &text, why, faults),
         }
     }
     origins
@@ -180,8 +180,7 @@ fn destinations(raw: &RawPair, origins: &[Origin], places: &mut Vec<Place>, faul
         let entry = match Entry::parse(text.value) {
             Ok(entry) => entry,
             Err(bad) => {
-                let (problem, hint) = explain(bad);
-                faults.add(&text, format!("the destination `{}` {problem}", text.value), hint);
+                bad_host("destination", &text, explain(bad), faults);
                 continue;
             }
         };
@@ -203,6 +202,18 @@ fn destinations(raw: &RawPair, origins: &[Origin], places: &mut Vec<Place>, faul
         places.push(text.at);
     }
     entries
+}
+
+/// Nothing at all, and several hosts in one text, are told apart from what is wrong with one.
+fn bad_host(key: &str, text: &Placed<&str>, (problem, hint): (&str, &str), faults: &mut Faults) {
+    if text.value.is_empty() {
+        faults.add(text, format!("no {key} stands here"), "write a host, such as `www.yourshop.example`");
+    } else if let Some(list) = as_list(text.value) {
+        let hint = format!("several hosts are a list in brackets: `{key}: {list}`");
+        faults.add(text, format!("the {key} `{}` is not one host", text.value), hint);
+    } else {
+        faults.add(text, format!("the {key} `{}` {problem}", text.value), hint);
+    }
 }
 
 fn explain(bad: BadEntry) -> (&'static str, &'static str) {

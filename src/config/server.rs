@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::fault::{Faults, Place};
 use super::raw::{RawConfig, RawLimits, RawLog};
-use super::text::{OneOrMany, Placed, Text, texts};
+use super::text::{OneOrMany, Placed, Text, as_list, texts};
 use super::value::{A_DAY, bytes, duration, number, word};
 use crate::settings::{Limits, Listen, Log, LogFormat, LoggedRequests};
 
@@ -47,13 +47,20 @@ pub(super) fn addresses(listen: &Placed<OneOrMany>, faults: &mut Faults) -> Vec<
 fn address(text: &Placed<&str>, faults: &mut Faults) -> Option<SocketAddr> {
     let address = text.value.parse();
     if address.is_err() {
-        faults.add(text, format!("`{}` is no address to listen on", text.value), address_hint(text.value));
+        let problem = match text.value {
+            "" => "no address stands here".to_owned(),
+            _ => format!("`{}` is no address to listen on", text.value),
+        };
+        faults.add(text, problem, address_hint(text.value));
     }
     address.ok()
 }
 
 /// What was probably meant by a text that is no address.
 fn address_hint(text: &str) -> String {
+    if let Some(list) = as_list(text) {
+        return format!("where several may stand, they are a list in brackets: `{list}`");
+    }
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
     match port.parse::<u16>() {
         Ok(port) if host.eq_ignore_ascii_case("localhost") => {
@@ -70,8 +77,8 @@ fn address_hint(text: &str) -> String {
 pub(super) fn admin(admin: Option<&Text>, faults: &mut Faults) -> Option<SocketAddr> {
     match admin {
         None => Some(DEFAULT_ADMIN),
-        Some(off) if off.value == "off" => None,
-        Some(no) if ["no", "false", "none"].contains(&no.value.to_ascii_lowercase().as_str()) => {
+        Some(off) if off.value.eq_ignore_ascii_case("off") => None,
+        Some(no) if NO.iter().any(|word| no.value.eq_ignore_ascii_case(word)) => {
             faults.add(no, format!("`{}` is no address to listen on", no.value), "write `admin: off` for no such port");
             None
         }
@@ -105,14 +112,22 @@ pub(super) fn networks(list: Option<&Placed<OneOrMany>>, faults: &mut Faults) ->
         let one = text.value.parse().map(|address: IpAddr| address.to_canonical().into());
         match one.or_else(|_| text.value.parse().map(canonical)) {
             Ok(network) => networks.push(network),
-            Err(_) => faults.add(
-                &text,
-                format!("`{}` is no network", text.value),
-                "write an address or a network: `127.0.0.1`, `10.0.0.0/8` or `fd00::/8`",
-            ),
+            Err(_) => bad_network(&text, faults),
         }
     }
     networks
+}
+
+fn bad_network(text: &Placed<&str>, faults: &mut Faults) {
+    if text.value.is_empty() {
+        faults.add(text, "no network stands here", "write one, or leave the key out");
+        return;
+    }
+    let hint = match as_list(text.value) {
+        Some(list) => format!("several are a list in brackets: `{list}`"),
+        None => "write an address or a network: `127.0.0.1`, `10.0.0.0/8` or `fd00::/8`".to_owned(),
+    };
+    faults.add(text, format!("`{}` is no network", text.value), hint);
 }
 
 /// A network of IPv4 as such, also where it is written as one of IPv6: a peer's address is compared in its shortest form,
@@ -160,8 +175,25 @@ pub(super) fn log(raw: &RawLog, faults: &mut Faults) -> Log {
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+/// Other words for `off`.
+const NO: [&str; 5] = ["no", "false", "none", "disabled", "null"];
 const DEFAULT_ROUTE: &str = "/go";
 /// The addresses of IPv4 are those of IPv6 under `::ffff:0:0/96` (RFC 4291, 2.5.5.2).
 const MAPPED_PREFIX: u8 = 96;
 /// A time limit of nothing would close every connection.
 const A_MOMENT: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn off_is_off_however_it_is_written() {
+        for off in ["off", "Off", "OFF"] {
+            let mut faults = Faults::default();
+            let text = Text { value: off.to_owned(), at: Place { line: 1, column: 8, length: 3 } };
+            assert_eq!(admin(Some(&text), &mut faults), None, "{off}");
+            assert_eq!(faults.finish(), Ok(vec![]), "{off}");
+        }
+    }
+}

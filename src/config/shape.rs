@@ -3,11 +3,17 @@
 use serde_yaml::Error;
 
 use super::fault::{ConfigFault, Place, number};
+use super::spot::{Found, Spot, glued_key, tab_in_indentation};
 
 /// Says in the configuration's own words what the YAML library found.
 pub(super) fn fault(error: &Error, text: &str) -> ConfigFault {
     let mut at = error.location().map_or(Place { line: 1, column: 1, length: 1 }, Place::from);
-    let (problem, hint) = explain(error.without_snippet(), text, at);
+    let error = error.without_snippet();
+    let (mut problem, mut hint) = explain(error, text, at);
+    // The library tells of it where the value above began, or as something else.
+    if let Some(tab) = tab_in_indentation(text, at).filter(|tab| problem.contains("tab") || tab.line == at.line) {
+        (at, problem, hint) = (tab, "a tab stands in the indentation here".to_owned(), SPACES.to_owned());
+    }
     // What is missing at the end is missing in the last line that there is.
     let lines = text.lines().count().max(1);
     if at.line as usize > lines {
@@ -31,20 +37,16 @@ fn explain(error: &Error, text: &str, at: Place) -> (String, String) {
         Error::DuplicateMappingKey { key, .. } => {
             (format!("the key `{}` stands here twice", key.as_deref().unwrap_or("?")), "keep one of them".to_owned())
         }
-        Error::SerdeUnknownField { field, expected, .. } => {
-            (format!("unknown key `{field}`"), format!("the keys here are: {}", expected.join(", ")))
-        }
+        Error::SerdeUnknownField { field, expected, .. } => unknown(field, expected),
         Error::SerdeMissingField { field, .. } => missing(field, text, at),
-        Error::SerdeInvalidType { unexpected, expected, .. } => {
-            (format!("expected {expected}, found {unexpected}"), INDENTED.to_owned())
-        }
-        Error::NullIntoString { .. } => {
-            ("a value is missing here".to_owned(), "write one, or leave the key out for its default".to_owned())
-        }
-        Error::Unexpected { expected, .. } => {
-            let (expected, hint) = expected_in_words(expected);
-            (expected.to_owned(), hint.to_owned())
-        }
+        Error::SerdeInvalidType { expected, .. } => misplaced(expected, text, at),
+        Error::NullIntoString { .. } => misplaced("one value", text, at),
+        Error::Unexpected { expected, .. } => match *expected {
+            "sequence start" => misplaced("a list", text, at),
+            "mapping start" => misplaced("keys with values", text, at),
+            "string scalar" => misplaced("one value", text, at),
+            other => (other.to_owned(), INDENTED.to_owned()),
+        },
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
@@ -54,8 +56,10 @@ fn explain(error: &Error, text: &str, at: Place) -> (String, String) {
             if problem.starts_with("budget breached") || problem.starts_with("alias replay limit") {
                 return too_much();
             }
-            let hint = if problem.contains("tab") { "indent with spaces; YAML takes no tabs here" } else { INDENTED };
-            (problem, hint.to_owned())
+            match glued_key(text, at) {
+                Some(key) => glued(key),
+                None => (problem, INDENTED.to_owned()),
+            }
         }
     }
 }
@@ -108,16 +112,71 @@ fn begins_with_star(text: &str, at: Place) -> bool {
         && line.chars().nth(at.column as usize).is_none_or(|next| !next.is_alphanumeric())
 }
 
-fn expected_in_words(expected: &str) -> (&str, &'static str) {
-    match expected {
-        "sequence start" => ("expected a list here", "write `[a, b]`, or put `- ` before each item"),
-        "mapping start" => (
-            "expected keys with values here",
-            "write them below it, each indented, as `key: value` with a blank between",
-        ),
-        "string scalar" => ("expected one value here", "write one value; one that begins with `[` or `{` needs quotes"),
-        other => (other, INDENTED),
+/// Something else stands where a list, keys or one value should.
+fn misplaced(wanted: &str, text: &str, at: Place) -> (String, String) {
+    if let Some(key) = glued_key(text, at) {
+        return glued(key);
     }
+    let Spot { key, is_item, found } = Spot::of(text, at);
+    let Some(key) = key else {
+        return (format!("here should stand {wanted}, not {}", found.as_str()), SMALLEST.to_owned());
+    };
+    // The key comes last: behind the name of a password everything is hidden.
+    let problem = match (found, is_item) {
+        (Found::Nothing, true) => format!("an item is empty in the list `{key}`"),
+        (Found::Nothing, false) => format!("nothing stands behind `{key}:`"),
+        // What stands there is perhaps the secret itself.
+        (Found::Text, _) if ["keys", "replay_password"].contains(&key) => {
+            format!("only where a secret is, not the secret itself, may stand behind `{key}:`")
+        }
+        (_, true) => format!("{wanted}, not {}, must stand in the list `{key}`", found.as_str()),
+        (_, false) => format!("{wanted}, not {}, must stand behind `{key}:`", found.as_str()),
+    };
+    let hint = match (example(key), found) {
+        (Some(example), Found::Nothing) if !["pairs", "origin", "destination"].contains(&key) => {
+            format!("write something like `{key}: {example}`, or leave the key out")
+        }
+        (Some(example), _) => format!("write something like `{key}: {example}`"),
+        (None, Found::Nothing) => "write its value behind the colon and a blank, or leave the key out".to_owned(),
+        (None, _) => "write one value; one that begins with `[` or `{` needs quotes".to_owned(),
+    };
+    (problem, hint)
+}
+
+/// How a value looks that can be a list or has keys of its own.
+fn example(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "pairs" => "[{ origin: HOST, destination: HOST }]",
+        "origin" => "www.yoursite.com",
+        "destination" => "checkout.yourshop.example",
+        "keys" => "[{ id: 2026-11, file: PATH }]",
+        "tls" => "[{ listen: 0.0.0.0:443, certificate: PATH, key: PATH }]",
+        "replay_password" => "{ file: PATH }",
+        "limits" => "{ connections: 4096, head_timeout: 10s }",
+        "log" => "{ format: text }",
+        "defaults" => "{ landing: { max_age: 400d } }",
+        "landing" => "{}",
+        "links" => "{ checkout: /cart }",
+        "identity" => "{ cookies: [km_ni, km_ai] }",
+        "cookies" => "[km_ni, km_ai]",
+        "consent" => "{ gpc: ignore }",
+        "require_cookie" => "{ name: COOKIE, contains: TEXT }",
+        _ => return None,
+    })
+}
+
+fn glued(key: &str) -> (String, String) {
+    (format!("a blank is missing behind `{key}:`"), format!("write `{key}: ` with a blank, and then its value"))
+}
+
+/// A host among the keys is the second of two behind one key, which `{ }` cuts apart at the comma.
+fn unknown(field: &str, expected: &[&str]) -> (String, String) {
+    let hint = if field.contains('.') {
+        "several hosts behind one key are a list in brackets: `[a.example, b.example]`".to_owned()
+    } else {
+        format!("the keys here are: {}", expected.join(", "))
+    };
+    (format!("unknown key `{field}`"), hint)
 }
 
 /// The library's sentence without ` at line 3, column 4`, which is said already.
@@ -126,6 +185,7 @@ fn without_place(sentence: &str) -> String {
 }
 
 const INDENTED: &str = "check the indentation, the quotes and the blank behind each colon around here";
+const SPACES: &str = "indent with spaces; YAML takes no tabs here";
 /// How many lines below an item a key of it is looked for.
 const NEAR: usize = 5;
 const SMALLEST: &str = "the smallest file is `pairs:` with one `- origin: HOST` and its `destination: HOST`";

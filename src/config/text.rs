@@ -43,6 +43,23 @@ impl OneOrMany {
     }
 }
 
+/// A text that holds several words, written as the list that was probably meant. With an `@` it may hold a password,
+/// which is not to be said again.
+pub(super) fn as_list(text: &str) -> Option<String> {
+    if text.contains('@') {
+        return None;
+    }
+    let separates = |c: char| c.is_whitespace() || c == ',';
+    let words = text.split(separates).map(|word| word.trim_end_matches(';'));
+    let words: Vec<String> = words.filter(|word| !word.is_empty()).map(in_list).collect();
+    (words.len() > 1).then(|| format!("[{}]", words.join(", ")))
+}
+
+/// A word as it stands in a list: some begin as YAML begins something else.
+fn in_list(word: &str) -> String {
+    if word.starts_with(|first: char| first.is_ascii_alphanumeric()) { word.to_owned() } else { format!("\"{word}\"") }
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value, referenced, .. } = Spanned::deserialize(deserializer)?;

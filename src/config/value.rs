@@ -17,7 +17,11 @@ pub(super) fn word<T: Copy>(text: Option<&Text>, default: T, words: &[(&str, T)]
         return *value;
     }
     let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    faults.add(text, format!("`{}` is not known here", text.value), format!("write one of: {}", known.join(", ")));
+    let problem = match text.value.as_str() {
+        "" => "a word is missing here".to_owned(),
+        other => format!("`{other}` is not known here"),
+    };
+    faults.add(text, problem, format!("write one of: {}", known.join(", ")));
     default
 }
 
