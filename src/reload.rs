@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, ConfigFault, LoadError, Seen};
+use crate::config::{self, Config, ConfigFault, LoadError, Place, Seen};
 use crate::http::tls::LiveTls;
 use crate::metrics::Metrics;
 use crate::rules::{LiveRules, Rules};
@@ -134,17 +134,19 @@ type Told = (String, String);
 
 impl Warned {
     /// Logs the warnings of a configuration that takes the place of the last one, without those that were there before.
-    /// Of those that are alike to the last word none can be told to be new: if there are more now, all are logged.
+    /// Of those that are alike to the last word none can be told to be new: if there are more now, all are logged. What
+    /// says the same of several places is one event, at the first of them, with the number of the others.
     pub fn log(&mut self, text: &str, warnings: &[ConfigFault]) {
         let told = told(text, warnings);
         let mut now = HashMap::new();
         for told in &told {
             *now.entry(told.clone()).or_default() += 1;
         }
-        for (ConfigFault { at, problem, hint }, told) in warnings.iter().zip(&told) {
-            if now.get(told) > self.0.get(told) {
-                tracing::warn!(line = at.line, column = at.column, hint, "{problem}");
-            }
+        let new = warnings.iter().zip(&told).filter(|(_, told)| now.get(*told) > self.0.get(*told));
+        for (warning, more) in config::alike(new.map(|(warning, _)| warning)) {
+            let (Place { line, column, .. }, hint) = (warning.at, warning.shown_hint());
+            let more = (more > 0).then_some(more);
+            tracing::warn!(line, column, hint, more, "{}", warning.shown_problem());
         }
         self.0 = now;
     }

@@ -1,5 +1,6 @@
 //! A mistake in the configuration, its place in the file, and how both are shown.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -89,31 +90,66 @@ impl Faults {
     }
 }
 
+impl ConfigFault {
+    /// What is wrong, fit for a terminal and for a log: what was found in the file may be a secret, or hold control
+    /// characters.
+    #[must_use]
+    pub fn shown_problem(&self) -> String {
+        harmless(&without_secrets(&self.problem))
+    }
+
+    /// What to do about it, as fit as that.
+    #[must_use]
+    pub fn shown_hint(&self) -> String {
+        harmless(&hidden(&self.hint, key_spans(&self.hint)))
+    }
+}
+
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Of warnings in the order of the file, the first of those that say the same, and how many more there are: very many
+/// pairs may be warned of one thing.
+#[must_use]
+pub fn alike<'w>(warnings: impl IntoIterator<Item = &'w ConfigFault>) -> Vec<(&'w ConfigFault, usize)> {
+    let mut numbers = HashMap::new();
+    let mut first: Vec<(&ConfigFault, usize)> = Vec::new();
+    for warning in warnings {
+        let number = *numbers.entry((&warning.problem, &warning.hint)).or_insert(first.len());
+        match first.get_mut(number) {
+            Some((_, more)) => *more += 1,
+            None => first.push((warning, 0)),
+        }
+    }
+    first
+}
+
 /// Shows faults of one file, each as `FILE:LINE:COLUMN: problem`, the line with a caret, and what to do.
 #[must_use]
 pub fn render_faults(file: &str, text: &str, faults: &[ConfigFault]) -> String {
-    render(file, text, "", faults)
+    render(file, text, "", faults.iter().map(|fault| (fault, 0)))
 }
 
-/// Shows warnings in the same form, as `FILE:LINE:COLUMN: warning: problem`.
+/// Shows warnings in the same form, as `FILE:LINE:COLUMN: warning: problem`, and those that are alike once.
 #[must_use]
 pub fn render_warnings(file: &str, text: &str, warnings: &[ConfigFault]) -> String {
-    render(file, text, "warning: ", warnings)
+    render(file, text, "warning: ", alike(warnings).into_iter())
 }
 
-fn render(file: &str, text: &str, kind: &str, faults: &[ConfigFault]) -> String {
+fn render<'f>(file: &str, text: &str, kind: &str, faults: impl Iterator<Item = (&'f ConfigFault, usize)>) -> String {
     let renderer = Renderer::plain().decor_style(DecorStyle::Ascii);
     let lines: Vec<&str> = text.lines().collect();
     let mut shown = String::new();
-    for ConfigFault { at, problem, hint } in faults {
+    for (fault, more) in faults {
+        let at = &fault.at;
         let line = lines.get(at.line as usize - 1).copied().unwrap_or_default();
         let (line, span) = around(line, at);
-        // What was found in the file may hold control characters; a message must stay one line, and harmless.
-        let problem: String =
-            without_secrets(problem).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        let title = format!("{file}:{}:{}: {kind}{problem}", at.line, at.column);
+        let more = if more == 0 { String::new() } else { format!(" (and {more} more like it)") };
+        let title = format!("{file}:{}:{}: {kind}{}{more}", at.line, at.column, fault.shown_problem());
         let snippet = Snippet::source(line).line_start(at.line as usize).annotation(AnnotationKind::Primary.span(span));
-        let report = Level::ERROR.no_name().primary_title(title).element(snippet).element(Level::HELP.message(hint));
+        let hint = Level::HELP.message(fault.shown_hint());
+        let report = Level::ERROR.no_name().primary_title(title).element(snippet).element(hint);
         // Writing to a text does not fail.
         let _ = writeln!(shown, "{}\n", renderer.render(&[report]));
     }
@@ -136,7 +172,11 @@ fn around(line: &str, at: &Place) -> (String, Range<usize>) {
 /// A text with everything hidden that looks like a key or a password, each character by a star: a fault may end up in a
 /// log. What is no secret may be hidden too; line and column still say where it is.
 fn without_secrets(text: &str) -> String {
-    let spans = key_spans(text).chain(password_spans(text)).collect::<Vec<_>>();
+    hidden(text, key_spans(text).chain(password_spans(text)))
+}
+
+fn hidden(text: &str, spans: impl Iterator<Item = Range<usize>>) -> String {
+    let spans = spans.collect::<Vec<_>>();
     let is_hidden = |byte: &usize| spans.iter().any(|span| span.contains(byte));
     text.char_indices().map(|(byte, c)| if is_hidden(&byte) { '*' } else { c }).collect()
 }

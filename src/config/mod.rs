@@ -32,7 +32,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use tokio_rustls::rustls::ServerConfig;
 
-pub use fault::{ConfigFault, Place, render_faults, render_warnings};
+pub use fault::{ConfigFault, Place, alike, render_faults, render_warnings};
 pub use schema::json_schema;
 pub use seen::Seen;
 

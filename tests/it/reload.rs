@@ -308,7 +308,15 @@ fn a_warning_is_logged_with_its_hint_and_only_once() {
     served.reload("pairs: []");
     served.reload(&file(std::slice::from_ref(&plain)));
     assert_eq!(served.reload(&file(&[plain, more]))["message"], READ_AGAIN);
-    warned(said, &[("9", unencrypted), ("10", accepts)]);
+    said = warned(said, &[("9", unencrypted), ("10", accepts)]);
+    // What is new of many pairs is said once.
+    let many: Vec<String> = (0..100).map(|number| pair(&format!("p{number}"), "many.example")).collect();
+    assert_eq!(served.reload(&file(&many))["message"], READ_AGAIN);
+    warned(said, &[("6", accepts)]);
+    let events = served.events();
+    let last = events.iter().rfind(|event| event["level"] == "WARN").unwrap();
+    assert_eq!(last["more"], 99);
+    assert_eq!(events.iter().filter(|event| event["more"].is_number()).count(), 1, "{events:?}");
 }
 
 #[test]

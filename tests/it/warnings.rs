@@ -1,6 +1,6 @@
 //! What works, but was perhaps not meant so: what `check` warns of in a file with a key, and what it leaves alone.
 
-use crosslink::config::Place;
+use crosslink::config::{Place, render_warnings};
 
 use crate::sealed::{OLD, with_keys};
 use crate::support::parse;
@@ -180,4 +180,21 @@ pairs:
   - { name: second, origin: [b.example, 'a.example:8443'], destination: ok.example, hand_off: plain }
 ";
     assert_warned(text, &[]);
+}
+
+#[test]
+fn what_says_the_same_of_many_places_is_shown_once() {
+    let pair = |number| format!("  - {{ origin: a.example, destination: b{number}.example, landing: {{}} }}\n");
+    for (pairs, title) in [
+        (1, "test:2:60: warning: this landing accepts a plain `kmi`, which anyone can write into a link\n"),
+        (
+            100,
+            "test:2:60: warning: this landing accepts a plain `kmi`, which anyone can write into a link (and 99 more like it)\n",
+        ),
+    ] {
+        let text = format!("pairs:\n{}", (0..pairs).map(pair).collect::<String>());
+        let shown = render_warnings("test", &text, &parse(&text).warnings);
+        assert!(shown.starts_with(title), "{shown}");
+        assert_eq!(shown.matches("warning:").count(), 1, "{shown}");
+    }
 }
