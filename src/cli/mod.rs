@@ -34,7 +34,7 @@ pub struct Cli {
 enum Command {
     /// Run the service until SIGTERM or Ctrl-C; a second one ends it at once
     Serve(serve::Arguments),
-    /// Check a configuration: every fault and warning, with its line and what to do
+    /// Check a configuration: all wrong values and warnings, or the first key that is wrong
     Check(check::Arguments),
     /// Explain what the service would do with a link, step by step, without running it
     Explain(explain::Arguments),
