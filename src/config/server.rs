@@ -110,8 +110,18 @@ pub(super) fn networks(list: Option<&Placed<OneOrMany>>, faults: &mut Faults) ->
     let mut networks = Vec::new();
     for text in list.into_iter().flat_map(texts) {
         let one = text.value.parse().map(|address: IpAddr| address.to_canonical().into());
-        match one.or_else(|_| text.value.parse().map(canonical)) {
-            Ok(network) => networks.push(network),
+        match one.or_else(|_| text.value.parse::<IpNet>()) {
+            // Taken for the network around it, it would let in far more than the one address that stands there.
+            Ok(network) if network != network.trunc() => faults.add(
+                &text,
+                format!("`{}` is an address within a network, not a network", text.value),
+                format!(
+                    "write `{}` for all of that network, or `{}` for this one address",
+                    network.trunc(),
+                    network.addr()
+                ),
+            ),
+            Ok(network) => networks.push(canonical(network)),
             Err(_) => bad_network(&text, faults),
         }
     }
