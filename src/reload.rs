@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, ConfigFault, LoadError, Place, Seen};
+use crate::config::{self, Config, ConfigFault, Faulty, LoadError, Place, Seen};
 use crate::http::tls::LiveTls;
 use crate::metrics::Metrics;
 use crate::rules::{LiveRules, Rules};
-use crate::settings::Fixed;
+use crate::settings::{Fixed, LogFormat};
 
 /// What is in force, and how to replace it.
 #[derive(Debug)]
@@ -91,9 +91,8 @@ impl Reloader {
                 self.cannot_read(&error);
                 false
             }
-            Err(LoadError::Faulty(text, faults)) => {
-                let shown = config::render_faults(&self.path.display().to_string(), &text, &faults);
-                tracing::error!(faults = faults.len(), "the configuration is faulty; the old one stays\n{shown}");
+            Err(LoadError::Faulty(faulty)) => {
+                self.refuse(&faulty);
                 false
             }
         };
@@ -106,6 +105,19 @@ impl Reloader {
         tracing::error!(file = %self.path.display(), %error, "the configuration can't be read; the old one stays");
     }
 
+    /// For people with a picture of each fault, for programs with fields.
+    fn refuse(&self, Faulty { text, faults, .. }: &Faulty) {
+        let file = self.path.display();
+        let shown = match self.fixed.log.format {
+            LogFormat::Json => {
+                log_faults(&self.path, faults);
+                String::new()
+            }
+            LogFormat::Text => format!("\n{}", config::render_faults(&file.to_string(), text, faults)),
+        };
+        tracing::error!(%file, faults = faults.len(), "the configuration is faulty; the old one stays{shown}");
+    }
+
     fn replace(&self, text: &str, config: Config) {
         let Config { fixed, certificates, trusted_proxies, linker, warnings } = config;
         let pairs = linker.pairs().len();
@@ -116,12 +128,21 @@ impl Reloader {
                 live.store(new);
             }
         }
-        tracing::info!(pairs, "configuration read again, and in force");
-        self.warned.lock().unwrap_or_else(PoisonError::into_inner).log(text, &warnings);
+        let file = self.path.display();
+        tracing::info!(%file, pairs, "configuration read again, and in force");
+        self.warned.lock().unwrap_or_else(PoisonError::into_inner).log(&self.path, text, &warnings);
         let waiting = self.fixed.differences(&fixed);
         if !waiting.is_empty() {
-            tracing::warn!(keys = waiting.join(", "), "what these keys say now takes a restart");
+            tracing::warn!(%file, keys = waiting.join(", "), "what these keys say now takes a restart");
         }
+    }
+}
+
+/// Logs each fault of a file as an event with fields.
+pub fn log_faults(file: &Path, faults: &[ConfigFault]) {
+    for fault in faults {
+        let (Place { line, column, .. }, problem, hint) = (fault.at, fault.shown_problem(), fault.shown_hint());
+        tracing::error!(file = %file.display(), line, column, problem, hint, "a fault in the configuration");
     }
 }
 
@@ -136,7 +157,7 @@ impl Warned {
     /// Logs the warnings of a configuration that takes the place of the last one, without those that were there before.
     /// Of those that are alike to the last word none can be told to be new: if there are more now, all are logged. What
     /// says the same of several places is one event, at the first of them, with the number of the others.
-    pub fn log(&mut self, text: &str, warnings: &[ConfigFault]) {
+    pub fn log(&mut self, file: &Path, text: &str, warnings: &[ConfigFault]) {
         let told = told(text, warnings);
         let mut now = HashMap::new();
         for told in &told {
@@ -146,7 +167,7 @@ impl Warned {
         for (warning, more) in config::alike(new.map(|(warning, _)| warning)) {
             let (Place { line, column, .. }, hint) = (warning.at, warning.shown_hint());
             let more = (more > 0).then_some(more);
-            tracing::warn!(line, column, hint, more, "{}", warning.shown_problem());
+            tracing::warn!(file = %file.display(), line, column, hint, more, "{}", warning.shown_problem());
         }
         self.0 = now;
     }
@@ -200,7 +221,6 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
-    use std::path::Path;
 
     const PAIRS: &str = "pairs: [{ origin: www.yoursite.com, destination: ok.example }]\n";
 

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, LoadError, Seen};
+use crate::config::{self, Config, Faulty, LoadError, Seen};
 
 /// Carries a visitor's analytics identity from one domain to another, on the server.
 ///
@@ -112,24 +112,40 @@ struct Loaded {
     seen: Seen,
 }
 
+/// A configuration that is none.
+struct FaultyFile {
+    path: PathBuf,
+    faulty: Faulty,
+}
+
+impl FaultyFile {
+    /// A picture of each fault, for people.
+    fn shown(&self) -> Failure {
+        let (file, Faulty { text, faults, .. }) = (self.path.display().to_string(), &self.faulty);
+        let shown = config::render_faults(&file, text, faults);
+        Failure { message: format!("{shown}{file}: {}\n", count(faults.len(), "fault")), exit: EXIT_CONFIG }
+    }
+}
+
 impl ConfigFile {
     fn load(&self) -> Result<Loaded, Failure> {
+        self.read()?.map_err(|faulty| faulty.shown())
+    }
+
+    /// The configuration, or what is wrong with it.
+    fn read(&self) -> Result<Result<Loaded, FaultyFile>, Failure> {
         let path = self.path()?;
-        let file = path.display();
         let (loaded, seen) = config::load(&path);
         match loaded {
-            Ok((text, config)) => Ok(Loaded { path, text, config, seen }),
+            Ok((text, config)) => Ok(Ok(Loaded { path, text, config, seen })),
             Err(LoadError::Unreadable(error)) => Err(Failure {
                 exit: EXIT_CONFIG,
-                ..Failure::new(format!("cannot read {file}: {error}"), "name another file with --config FILE")
+                ..Failure::new(
+                    format!("cannot read {}: {error}", path.display()),
+                    "name another file with --config FILE",
+                )
             }),
-            Err(LoadError::Faulty(text, faults)) => {
-                let shown = config::render_faults(&file.to_string(), &text, &faults);
-                Err(Failure {
-                    message: format!("{shown}{file}: {}\n", count(faults.len(), "fault")),
-                    exit: EXIT_CONFIG,
-                })
-            }
+            Err(LoadError::Faulty(faulty)) => Ok(Err(FaultyFile { path, faulty })),
         }
     }
 

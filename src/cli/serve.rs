@@ -1,6 +1,6 @@
 //! `crosslink serve`: the service.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{ConfigFile, EXIT_FAILED, Failure, Loaded, runtime, sockets};
+use super::{ConfigFile, EXIT_CONFIG, EXIT_FAILED, Failure, FaultyFile, Loaded, runtime, sockets};
 use crate::admin::{Admin, Audience};
 use crate::config::{Config, Seen};
 use crate::http::handler::Handler;
@@ -24,7 +24,7 @@ use crate::http::request_log::RequestLog;
 use crate::http::server::{self, Listener, Terms};
 use crate::http::tls::LiveTls;
 use crate::metrics::Metrics;
-use crate::reload::{Reloader, Warned};
+use crate::reload::{Reloader, Warned, log_faults};
 use crate::replay::UsedTokens;
 use crate::rules::Rules;
 use crate::settings::{Fixed, Limits, LogFormat};
@@ -50,13 +50,16 @@ fn parse_admin(text: &str) -> Result<AdminAddress, AddrParseError> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Loaded { path, text, mut config, seen } = arguments.config.load()?;
+    let Loaded { path, text, mut config, seen } = match arguments.config.read()? {
+        Ok(loaded) => loaded,
+        Err(faulty) => return Err(refuse(&faulty)?),
+    };
     let [events, requests] = [spawn_sink(io::stderr())?, spawn_sink(io::stdout())?];
     log_events(config.fixed.log.format, &events);
     tracing::info!(file = %path.display(), pairs = config.linker.pairs().len(), "configuration read");
     let mut warned = Warned::default();
     // Taken out: there may be one for each of very many pairs, and `config` stays.
-    warned.log(&text, &std::mem::take(&mut config.warnings));
+    warned.log(&path, &text, &std::mem::take(&mut config.warnings));
     let in_file = config.fixed.clone();
     if !arguments.listen.is_empty() {
         config.fixed.listen.plain.clone_from(&arguments.listen);
@@ -83,6 +86,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Lines about the program itself are few; whether one was dropped changes nothing any more.
     let _ = events.close(LAST_LINES);
     served.map(|_| ()).map_err(|_| Failure::shown())
+}
+
+/// Shows faults as `check` does to whoever looks on, or where the log is for people; to programs as events with fields.
+fn refuse(file: &FaultyFile) -> Result<Failure, Failure> {
+    let FaultyFile { path, faulty } = file;
+    if faulty.log_format == LogFormat::Text || io::stderr().is_terminal() {
+        return Ok(file.shown());
+    }
+    let events = spawn_sink(io::stderr())?;
+    log_events(LogFormat::Json, &events);
+    log_faults(path, &faulty.faults);
+    tracing::error!(file = %path.display(), faults = faulty.faults.len(), "the configuration is faulty");
+    // Nobody is left to be told if these lines are not taken.
+    let _ = events.close(LAST_LINES);
+    Ok(Failure { message: String::new(), exit: EXIT_CONFIG })
 }
 
 /// What was read at the start.

@@ -37,7 +37,7 @@ pub use schema::json_schema;
 pub use seen::Seen;
 
 use crate::link::Linker;
-use crate::settings::{Fixed, Listen};
+use crate::settings::{Fixed, Listen, Log, LogFormat};
 use fault::Faults;
 use raw::RawConfig;
 
@@ -61,21 +61,34 @@ pub struct Config {
 pub enum LoadError {
     /// The file can't be read.
     Unreadable(io::Error),
-    /// The file is faulty: its text, and each fault.
-    Faulty(String, Vec<ConfigFault>),
+    /// The file is faulty.
+    Faulty(Faulty),
+}
+
+/// A faulty file.
+#[derive(Debug)]
+pub struct Faulty {
+    /// Its text.
+    pub text: String,
+    /// Each fault.
+    pub faults: Vec<ConfigFault>,
+    /// How it wants to be logged, as far as it can be read.
+    pub log_format: LogFormat,
 }
 
 /// Reads and checks a file, and tells what it and the files that it names said, so that a change can be seen.
 pub fn load(path: &Path) -> (Result<(String, Config), LoadError>, Seen) {
     let mut seen = Seen::of(vec![path.to_owned()]);
     let loaded = read(path).and_then(|text| {
+        let mut log_format = LogFormat::Json;
         let checked = shape(&text, MOST_VALUES).and_then(|raw| {
             seen.add(raw.files());
+            log_format = log(&raw, &mut Faults::default()).format;
             check(raw)
         });
         match checked {
             Ok(config) => Ok((text, config)),
-            Err(faults) => Err(LoadError::Faulty(text, faults)),
+            Err(faults) => Err(LoadError::Faulty(Faulty { text, faults, log_format })),
         }
     });
     (loaded, seen)
@@ -98,7 +111,8 @@ fn read(path: &Path) -> Result<String, LoadError> {
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
         let at = Place::of_byte(&text, valid);
         let hint = "save the file as UTF-8".to_owned();
-        LoadError::Faulty(text, vec![ConfigFault { at, problem: "the text is not UTF-8 here".to_owned(), hint }])
+        let faults = vec![ConfigFault { at, problem: "the text is not UTF-8 here".to_owned(), hint }];
+        LoadError::Faulty(Faulty { text, faults, log_format: LogFormat::Json })
     })
 }
 
@@ -137,7 +151,7 @@ fn check(raw: RawConfig) -> Result<Config, Vec<ConfigFault>> {
     let fixed = Fixed {
         listen,
         limits: server::limits(raw.limits.as_ref().unwrap_or(&raw::RawLimits::default()), &mut faults),
-        log: server::log(raw.log.as_ref().unwrap_or(&raw::RawLog::default()), &mut faults),
+        log: log(&raw, &mut faults),
         replay: trust::replay(&raw, &mut faults),
         watch: value::truth(raw.watch.as_ref(), &mut faults),
     };
@@ -152,6 +166,10 @@ fn check(raw: RawConfig) -> Result<Config, Vec<ConfigFault>> {
     drop(raw);
     let linker = Linker::new(route, keys, pairs);
     Ok(Config { fixed, certificates, trusted_proxies, linker, warnings })
+}
+
+fn log(raw: &RawConfig, faults: &mut Faults) -> Log {
+    server::log(raw.log.as_ref().unwrap_or(&raw::RawLog::default()), faults)
 }
 
 /// Some ten times what the largest configuration needs; what is larger was named by mistake.

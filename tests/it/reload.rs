@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::{Client, Reply, Service, crosslink, eventually};
 
 const READ_AGAIN: &str = "configuration read again, and in force";
-const FAULTY: &str = "the configuration is faulty; the old one stays\n";
+const FAULTY: &str = "the configuration is faulty; the old one stays";
 const UNREADABLE: &str = "the configuration can't be read; the old one stays";
 
 /// A crosslink whose folder holds its configuration, to be changed.
@@ -80,7 +80,7 @@ impl Served {
     fn results(&self) -> Vec<Value> {
         let is_result = |event: &Value| {
             let message = event["message"].as_str().unwrap();
-            message == READ_AGAIN || message == UNREADABLE || message.starts_with(FAULTY)
+            [READ_AGAIN, UNREADABLE, FAULTY].contains(&message)
         };
         self.events().into_iter().filter(is_result).collect()
     }
@@ -132,36 +132,96 @@ fn a_signal_puts_another_file_in_force() {
     assert!(served.is_fine() && at_start < served.read_at() && served.read_at() <= now);
 }
 
+/// What `check` says about the file.
+fn checked(folder: &Path) -> String {
+    let output = crosslink().current_dir(folder).args(["check", "--config", "crosslink.yaml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The faults among events, as `check` begins to show them, and the hints, which it shows too.
+fn faults(events: &[Value], checked: &str) -> Vec<String> {
+    let faults = events.iter().filter(|event| event["message"] == "a fault in the configuration");
+    let faults = faults.map(|event| {
+        let text = |field: &str| event[field].as_str().unwrap_or_else(|| panic!("{field} in {event}"));
+        assert!(checked.contains(&format!("= help: {}\n", text("hint"))), "{event}: {checked}");
+        assert_eq!(event["level"], "ERROR");
+        format!("{}:{}:{}: {}\n", text("file"), event["line"], event["column"], text("problem"))
+    });
+    let faults: Vec<String> = faults.collect();
+    assert!(faults.iter().all(|fault| checked.contains(fault)), "{faults:#?}: {checked}");
+    faults
+}
+
+const FAULTY_FILES: [(&str, &[&str]); 5] = [
+    ("pairs: [{ origin: www.yoursite.com }]\n", &["crosslink.yaml:1:"]),
+    (
+        "pairs: [{ origin: www.yoursite.com, destination: \"*\" }]\nroute: /\n",
+        &["crosslink.yaml:1:50: the destination `*` has", "crosslink.yaml:2:8: `/` is no path"],
+    ),
+    ("pairs:\n  - origin: www.yoursite.com\n    destination: \"ok.exam", &["crosslink.yaml:3:"]),
+    ("", &["crosslink.yaml:1:1: "]),
+    ("\0", &["crosslink.yaml:1:"]),
+];
+
 #[test]
-fn a_faulty_file_changes_nothing_and_is_shown_as_check_shows_it() {
+fn a_faulty_file_changes_nothing_and_each_fault_has_fields() {
     let served = serve(&leading_to("one.example"));
     let at_start = served.read_at();
-    for (faulty, problem) in [
-        ("pairs: [{ origin: www.yoursite.com }]\n", "crosslink.yaml:1:"),
-        ("pairs: [{ origin: www.yoursite.com, destination: \"*\" }]\nroute: /\n", "crosslink.yaml:2:8: `/` is no path"),
-        ("pairs:\n  - origin: www.yoursite.com\n    destination: \"ok.exam", "crosslink.yaml:3:"),
-        ("", "crosslink.yaml:1:1: "),
-        ("\0", "crosslink.yaml:1:"),
-    ] {
+    for (faulty, problems) in FAULTY_FILES {
+        let before = served.events().len();
         let result = served.reload(faulty);
-        let shown = result["message"].as_str().unwrap().strip_prefix(FAULTY);
-        let Some(shown) = shown else { panic!("{faulty}: {result}") };
-        let mut check = crosslink();
-        check.current_dir(&served.folder).args(["check", "--config", "crosslink.yaml"]);
-        let said = check.output().unwrap();
-        assert_eq!(said.status.code(), Some(78));
-        assert!(String::from_utf8(said.stderr).unwrap().starts_with(shown) && !shown.is_empty(), "{shown}");
-        assert!(shown.contains(problem) && shown.contains('^'), "{shown}");
-        assert_eq!(result["level"], "ERROR");
+        assert_eq!((&result["message"], &result["file"]), (&FAULTY.into(), &"crosslink.yaml".into()), "{faulty}");
+        assert_eq!((&result["level"], &result["faults"]), (&"ERROR".into(), &problems.len().into()));
+        let found = faults(&served.events()[before..], &checked(served.folder.path()));
+        assert_eq!(found.len(), problems.len(), "{found:#?}");
+        assert!(found.iter().zip(problems).all(|(found, problem)| found.starts_with(problem)), "{found:#?}");
         assert_eq!(served.destination(), "https://one.example/?kmi=bob");
         assert!(!served.is_fine());
         assert!((served.read_at() - at_start).abs() < 1e-9, "the time is that of what is in force");
     }
     fs::write(served.path("crosslink.yaml"), b"pairs: \xff").unwrap();
-    assert!(served.hang_up()["message"].as_str().unwrap().contains("not UTF-8"));
-    assert_eq!(served.reload(&leading_to("two.example"))["message"], READ_AGAIN);
+    served.hang_up();
+    let events = served.events();
+    assert!(events.iter().any(|event| event["problem"] == "the text is not UTF-8 here"), "{events:?}");
+    let result = served.reload(&leading_to("two.example"));
+    assert_eq!((&result["message"], &result["file"]), (&READ_AGAIN.into(), &"crosslink.yaml".into()));
     assert!(served.is_fine() && served.read_at() > at_start);
     assert_eq!(served.destination(), "https://two.example/?kmi=bob");
+}
+
+#[test]
+fn a_log_for_people_shows_faults_as_check_does() {
+    let text = format!("log: {{ format: text }}\n{}", leading_to("one.example"));
+    let service = Service::serve(crosslink(), &text, None);
+    service.said("admin port");
+    for (faulty, _) in FAULTY_FILES {
+        fs::write(service.folder().join("crosslink.yaml"), faulty).unwrap();
+        service.program.signal("HUP");
+        let checked = checked(service.folder());
+        let pictures = checked.rsplit_once("crosslink.yaml: ").unwrap().0;
+        assert!(pictures.contains('^'), "{pictures}");
+        service.said(&format!("{FAULTY}\n{pictures}"));
+    }
+}
+
+#[test]
+fn a_start_with_a_faulty_file_says_so_in_the_form_of_its_log() {
+    for (faulty, problems) in FAULTY_FILES {
+        let mut service = Service::serve(crosslink(), faulty, None);
+        assert_eq!(service.exit(), Some(78));
+        let events: Vec<Value> = service.events().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(faults(&events, &checked(service.folder())).len(), problems.len());
+        let last = events.last().unwrap();
+        assert_eq!(
+            (&last["message"], &last["faults"]),
+            (&"the configuration is faulty".into(), &problems.len().into())
+        );
+    }
+    let text = format!("log: {{ format: text }}\nroute: /\n{}", leading_to("one.example"));
+    let mut service = Service::serve(crosslink(), &text, None);
+    assert_eq!(service.exit(), Some(78));
+    assert_eq!(service.events(), checked(service.folder()));
 }
 
 #[test]
@@ -248,7 +308,8 @@ fn keys_are_read_again() {
     assert!(!is_adopted(&of_new) && is_adopted(&token()));
     fs::write(served.path("new"), "no key\n").unwrap();
     let result = served.hang_up();
-    assert!(result["message"].as_str().unwrap().contains("what stands there is no key"), "{result}");
+    assert_eq!(result["message"], FAULTY);
+    assert!(served.events().iter().any(|event| event["problem"] == "what stands there is no key"));
     assert!(is_adopted(&token()));
 }
 
@@ -315,7 +376,7 @@ fn a_warning_is_logged_with_its_hint_and_only_once() {
     warned(said, &[("6", accepts)]);
     let events = served.events();
     let last = events.iter().rfind(|event| event["level"] == "WARN").unwrap();
-    assert_eq!(last["more"], 99);
+    assert_eq!((&last["more"], &last["file"]), (&99.into(), &"crosslink.yaml".into()));
     assert_eq!(events.iter().filter(|event| event["more"].is_number()).count(), 1, "{events:?}");
 }
 
@@ -380,7 +441,7 @@ fn a_watched_file_is_taken_when_it_changes() {
 fn a_watched_file_that_is_faulty_is_said_once() {
     let served = serve(&watched("one.example"));
     served.write("pairs:");
-    assert!(served.result(0)["message"].as_str().unwrap().starts_with(FAULTY));
+    assert_eq!(served.result(0)["message"], FAULTY);
     // Long enough for several looks.
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(served.results().len(), 1);
@@ -430,7 +491,7 @@ fn a_key_that_changes_or_comes_late_is_seen() {
     let pair = "pairs: [{ origin: www.yoursite.com, destination: ok.example, links: { x: / }, landing: {} }]\n";
     let key = served.path("key");
     served.write(&format!("watch: true\nlisten: 127.0.0.1:0\nkeys: [{{ id: a, file: {} }}]\n{pair}", key.display()));
-    assert!(served.result(0)["message"].as_str().unwrap().starts_with(FAULTY), "there is no key yet");
+    assert_eq!(served.result(0)["message"], FAULTY, "there is no key yet");
     let keygen = || fs::write(&key, crosslink().arg("keygen").output().unwrap().stdout).unwrap();
     keygen();
     eventually("sealed hand-offs", || served.destination().starts_with("https://ok.example/?kmt=").then_some(()));

@@ -162,7 +162,7 @@ fn a_new_certificate_is_shown_without_dropping_a_connection() {
     fs::copy(folder.join("other.key"), folder.join("site.key")).unwrap();
     served.service.program.signal("HUP");
     served.service.said("this is the key of another certificate");
-    assert!(served.service.events().contains("crosslink.yaml:1:"), "{}", served.service.events());
+    assert!(served.service.events().contains(r#""file":"crosslink.yaml","line":1,"#), "{}", served.service.events());
     assert_eq!(shown(&served.connect(HOST, &[])), new);
     assert_eq!(ask(&mut kept, ASK), "HTTP/1.1 302 Found");
 
