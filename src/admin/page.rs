@@ -52,8 +52,10 @@ pub(super) fn render(rules: &Rules, metrics: &Metrics, uptime: Duration, asked: 
                     h1 { "crosslink " (env!("CARGO_PKG_VERSION")) }
                     (facts(rules, metrics, uptime))
                     h2 { "Pairs" }
+                    @if pairs > MOST_PAIRS {
+                        p { "These are the first " (MOST_PAIRS) "; the other " (pairs - MOST_PAIRS) " are left out here, but not from " a href="/metrics" { "/metrics" } "." }
+                    }
                     @for pair in rules.linker.pairs().take(MOST_PAIRS) { (pair_section(&pair, metrics)) }
-                    @if pairs > MOST_PAIRS { p { "… and " (pairs - MOST_PAIRS) " more; see " a href="/metrics" { "/metrics" } "." } }
                     h2 { "Refusals" }
                     (refusals(metrics))
                     h2 id="explain" { "Explain this link" }
@@ -99,14 +101,17 @@ fn pair_section(pair: &Pair<'_>, metrics: &Metrics) -> Markup {
     }
 }
 
-/// How many of those who left with an identity arrived with it: more than all is possible, where other crosslinks hand
-/// off to this one.
+/// How many of those who left with an identity arrived with it. More than all may seem to: these counters need not have
+/// seen every hand-off, and saw some arrive twice.
 fn share(arrived: u64, left: u64) -> Markup {
-    let percent = arrived.saturating_mul(100) / left;
+    let percent = arrived.min(left).saturating_mul(100) / left;
     html! {
         table {
             caption { "Of " (left) " identities that left here, " (arrived) " arrived" }
             tr { th scope="row" { "share" } td.number { (percent) "\u{a0}%" } td { (bar(arrived.min(left), left)) } }
+        }
+        @if arrived > left {
+            p { "More arrived than left: another instance counted the other hand-offs, or this one before it was started anew, or a plain link was opened again." }
         }
     }
 }

@@ -320,6 +320,33 @@ fn an_address_that_is_taken_is_said_before_a_visitor_is_served() {
 }
 
 /// The status page after a question about a link.
+#[test]
+fn the_page_says_why_more_may_arrive_than_leave() {
+    let (service, address) = serve();
+    let page = || get(service.admin(), "localhost", "/").body;
+    let land = || get(address, "ok.example", "/?kmi=bob");
+    get(address, "www.yoursite.com", "/go/checkout");
+    land();
+    assert!(page().contains("Of 1 identities that left here, 1 arrived") && !page().contains("More arrived"));
+    // Handed off by another crosslink.
+    land();
+    let page = page();
+    assert!(page.contains("Of 1 identities that left here, 2 arrived"), "{page}");
+    assert!(page.contains("<td class=\"number\">100\u{a0}%</td>") && !page.contains("200"), "{page}");
+    assert!(page.contains("More arrived than left: another instance"), "{page}");
+}
+
+#[test]
+fn the_page_says_how_many_pairs_it_leaves_out() {
+    for (pairs, left_out) in [(100, None), (103, Some("These are the first 100; the other 3 are left out here"))] {
+        let pair = |number| format!("  - {{ origin: a.example, destination: b{number}.example }}\n");
+        let (service, _) = serve_with(&format!("pairs:\n{}", (0..pairs).map(pair).collect::<String>()));
+        let page = get(service.admin(), "localhost", "/").body;
+        assert_eq!(page.matches("<h3>").count(), 100);
+        assert!(left_out.map_or(!page.contains("left out"), |text| page.contains(text)), "{page}");
+    }
+}
+
 fn explained(admin: SocketAddr, url: &str, cookie: &str, header: &str) -> String {
     let [url, cookie, header] = [url, cookie, header].map(|text| utf8_percent_encode(text, NON_ALPHANUMERIC));
     let reply = get(admin, "localhost", &format!("/?url={url}&cookie={cookie}&header={header}"));
