@@ -14,7 +14,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 
-use crate::link::{NotCarried, Outcome};
+use super::FIRST_OUTCOME;
+use crate::link::Outcome;
 
 /// What is counted for one pair, for each core in a place of its own.
 #[derive(Debug)]
@@ -113,7 +114,7 @@ impl Collector for Collected {
 }
 
 /// Places for all the words of all families.
-pub(super) const PLACES: usize = 2 + NotCarried::ALL.len() + Outcome::ALL.len();
+const PLACES: usize = FIRST_OUTCOME + Outcome::ALL.len();
 
 #[cfg(test)]
 mod tests {

@@ -185,9 +185,11 @@ fn identity_place(carried: Result<Class, NotCarried>) -> usize {
     match carried {
         Ok(Class::Named) => 0,
         Ok(Class::Anonymous) => 1,
-        Err(why) => 2 + why as usize,
+        Err(why) => FIRST_NOT_CARRIED + why as usize,
     }
 }
 
-/// Behind the places of [`hand_offs`].
-const FIRST_OUTCOME: usize = 2 + NotCarried::ALL.len();
+/// Behind the places of the two classes.
+const FIRST_NOT_CARRIED: usize = 2;
+/// Behind the places of [`hand_offs`]; the last ones of all are those of [`landings`].
+const FIRST_OUTCOME: usize = FIRST_NOT_CARRIED + NotCarried::ALL.len();
