@@ -60,7 +60,8 @@ pub fn explain(linker: &Linker, question: Question<'_>) -> Result<Explained, Una
     Ok(Explained { text: explanation.text, refused })
 }
 
-/// The head of the request that a browser would send for the URL: read by the URL Standard, as browsers do.
+/// The head of the request that a browser would send for the URL: read by the URL Standard, as browsers do. Only dot
+/// segments stay as they are written: browsers never send them, the server refuses them, and that is what is asked.
 fn request(question: Question<'_>) -> Result<Parts, Unaskable> {
     let no_url = |why: &dyn Display| Unaskable {
         problem: format!("`{}` is no URL that a browser can ask for: {why}", question.url),
@@ -71,7 +72,7 @@ fn request(question: Question<'_>) -> Result<Parts, Unaskable> {
     let url = Url::parse(&whole).map_err(|error| no_url(&error))?;
     let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
     let host = host.ok_or_else(|| no_url(&"it does not begin with https:// or http://"))?;
-    let target = &url[Position::BeforePath..Position::AfterQuery];
+    let target = dotted_target(&whole).unwrap_or(&url[Position::BeforePath..Position::AfterQuery]);
     let request = Request::builder().method(question.method).uri(target).version(Version::HTTP_11);
     let (mut head, ()) = request.body(()).map_err(|error| no_url(&error))?.into_parts();
     for cookie in question.cookies {
@@ -87,6 +88,16 @@ fn request(question: Question<'_>) -> Result<Parts, Unaskable> {
         head.headers.insert(HOST, header_value(&format!("{host}{port}"))?);
     }
     Ok(head)
+}
+
+/// Path and query of a URL as they are written, if the path has segments that the URL Standard takes out.
+fn dotted_target(url: &str) -> Option<&str> {
+    let (_, rest) = url.trim().split_once("://")?;
+    let (rest, _) = rest.split_once('#').unwrap_or((rest, ""));
+    let (_, target) = rest.split_at_checked(rest.find(['/', '?'])?)?;
+    let path = target.split('?').next()?;
+    let is_dots = |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
+    path.split('/').any(is_dots).then_some(target)
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, Unaskable> {

@@ -1,11 +1,12 @@
 //! The commands: exit code, stdout and stderr of each, as they stand in `tests/it/snapshots`.
 
+use std::fs;
 use std::process::Command;
 
 use insta::assert_snapshot;
 
 use crate::sealed::OLD;
-use crate::support::{Service, crosslink, repository};
+use crate::support::{App, Service, crosslink, repository};
 
 /// Everything that a command says, with what it was asked in front.
 fn said(arguments: &[&str]) -> String {
@@ -129,6 +130,7 @@ fn explain_tells_each_step() {
         ("repeated_to", 1, format!("{shop}/go?to=https://a.example&to=https://b.example"), &[]),
         ("bad_to", 1, format!("{shop}/go?to=//evil.example"), &[]),
         ("bad_path", 1, format!("{shop}/go/checkout/..%2fadmin"), &[]),
+        ("dot_segment", 1, format!("{shop}/go/checkout/%2E?a=1#top"), &[]),
         ("not_allowed", 1, format!("{shop}/go?to=https://evil.example"), &[]),
         ("not_allowed_port", 1, format!("{shop}/go?to={checkout}:8443"), &[]),
         ("method_not_allowed", 1, format!("{shop}/go/checkout"), &["--method", "POST"]),
@@ -138,6 +140,22 @@ fn explain_tells_each_step() {
         let said = said(&arguments);
         assert!(said.contains(&format!("-- exit {exit}\n")), "{said}");
         assert_snapshot!(format!("explain_{name}"), said);
+    }
+}
+
+/// A browser would resolve them before it asks; whoever explains a line of an attack wants to know what the server does.
+#[test]
+fn explain_reads_dot_segments_as_the_server_does() {
+    let config = fs::read_to_string(repository("config/crosslink.yaml")).unwrap();
+    let app = App::with(&config);
+    for target in
+        ["/go/checkout/%2e", "/go/checkout/..", "/go/./checkout", "/go/a/../checkout", "/x/.%2E/go/checkout?a=1"]
+    {
+        let reply = app.get("www.yourshop.example", target).send();
+        let explained = said(&["explain", &format!("https://www.yourshop.example{target}")]);
+        assert!(explained.contains(&format!("\nHTTP/1.1 {}", reply.status)), "{target}: {explained}");
+        assert_eq!(reply.location(), explained.lines().find_map(|line| line.strip_prefix("location: ")), "{target}");
+        assert!(reply.status >= 400, "{target}: {}", reply.status);
     }
 }
 
