@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use crosslink::config;
-use crosslink::link::{Decision, HandOff, Linker, Method, Target, Visit};
+use crosslink::link::{Decision, HandOff, Linker, Target, Visit};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -36,22 +36,8 @@ pub fn no_location_leaves_the_list(request: &[u8]) {
     let mut line = || lines.next().unwrap_or_default();
     let host = line();
     let [Ok(path), Ok(query)] = [line(), line()].map(str::from_utf8) else { return };
-    let decision = linker().decide(&Visit {
-        method: Method::Get,
-        host: Some(host),
-        authority: None,
-        path,
-        query: Some(query),
-        cookies: &[line(), line()],
-        purpose: None,
-        now: 1_795_000_000,
-        gpc: None,
-        fetch_mode: None,
-        fetch_dest: None,
-        user_agent: None,
-        original_target: None,
-        original_method: None,
-    });
+    let cookies = &[line(), line()];
+    let decision = linker().decide(&Visit { query: Some(query), cookies, now: 1_795_000_000, ..Visit::of(host, path) });
     match decision {
         Decision::HandOff(hand_off) => {
             let location = hand_off.destination.target().as_str();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::hint::black_box;
 
 use crosslink::config;
-use crosslink::link::{Decision, Linker, Method, Refusal, Visit};
+use crosslink::link::{Decision, Linker, Refusal, Visit};
 
 /// Rules and a request.
 pub struct Case {
@@ -88,20 +88,13 @@ impl Case {
     /// Decides, and lets the answer be looked at.
     pub fn decide<T>(&self, look: impl FnOnce(Decision<'_>) -> T) -> T {
         look(black_box(&self.linker).decide(black_box(&Visit {
-            method: Method::Get,
-            host: Some(self.host.as_bytes()),
-            authority: None,
-            path: self.path,
             query: self.query.as_deref(),
             cookies: &[&self.cookies],
-            purpose: None,
             now: 1_795_000_000,
-            gpc: None,
             fetch_mode: Some(b"navigate"),
             fetch_dest: Some(b"document"),
             user_agent: Some(b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/130.0.0.0"),
-            original_target: None,
-            original_method: None,
+            ..Visit::of(self.host.as_bytes(), self.path)
         })))
     }
 }

@@ -85,7 +85,8 @@ pub fn is_opt_out(value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::visit::VISIT;
+
+    const VISIT: Visit<'static> = Visit::of(b"www.yoursite.com", "/");
 
     #[test]
     fn only_a_navigation_carries() {

@@ -29,7 +29,9 @@ fn split(target: &str) -> (&str, Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::visit::{Method, VISIT};
+    use crate::link::visit::Method;
+
+    const VISIT: Visit<'static> = Visit::of(b"ok.example", "/");
 
     #[test]
     fn the_page_is_what_the_proxy_says_or_what_stands_behind_the_path() {

@@ -1,6 +1,6 @@
 //! A decision asks for memory twice: for the URL that the visitor wants, and for the one that he gets.
 
-use crosslink::link::{Decision, Method, Visit};
+use crosslink::link::{Decision, Visit};
 
 use crate::support::{CONFIG, parse};
 
@@ -20,20 +20,11 @@ fn a_plain_hand_off_allocates_twice_and_its_location_has_nothing_to_spare() {
         ("/go/query/red", "size=42", b"km_ni=bob%40bob.com"),
     ] {
         let visit = Visit {
-            method: Method::Get,
-            host: Some(b"www.yoursite.com"),
-            authority: None,
-            path,
             query: Some(query).filter(|query| !query.is_empty()),
             cookies: &[b"first=1", cookies],
-            purpose: None,
-            now: 0,
-            gpc: None,
             fetch_mode: Some(b"navigate"),
             fetch_dest: Some(b"document"),
-            user_agent: None,
-            original_target: None,
-            original_method: None,
+            ..Visit::of(b"www.yoursite.com", path)
         };
         let mut decision = None;
         let count = allocation_counter::measure(|| decision = Some(linker.decide(&visit))).count_total;

@@ -166,18 +166,11 @@ impl Request {
         linker.decide(&Visit {
             method: self.method,
             host: self.host.as_deref().map(str::as_bytes),
-            authority: None,
-            path: &self.path,
             query: self.query.as_deref(),
             cookies: &cookies,
-            purpose: None,
             now: 1_795_000_000,
-            gpc: None,
-            fetch_mode: None,
-            fetch_dest: None,
-            user_agent: None,
             original_target,
-            original_method: None,
+            ..Visit::of(b"", &self.path)
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crosslink::config::Config;
-use crosslink::link::{Class, Decision, Land, Linker, Method, Outcome, Visit};
+use crosslink::link::{Class, Decision, Land, Linker, Outcome, Visit};
 use pasetors::keys::SymmetricKey;
 use pasetors::version4::{LocalToken, V4};
 use serde_json::Value;
@@ -470,20 +470,10 @@ fn a_sealed_arrival_replaces_unless_told_otherwise() {
 
 const NOW: u64 = 1_795_000_000;
 const VISIT: Visit<'static> = Visit {
-    method: Method::Get,
-    host: Some(ORIGIN.as_bytes()),
-    authority: None,
-    path: "/go",
     query: Some("to=https://ok.example/"),
     cookies: &[b"km_ni=bob"],
-    purpose: None,
     now: NOW,
-    gpc: None,
-    fetch_mode: None,
-    fetch_dest: None,
-    user_agent: None,
-    original_target: None,
-    original_method: None,
+    ..Visit::of(ORIGIN.as_bytes(), "/go")
 };
 
 fn linker(keys: &[Key]) -> Linker {
@@ -500,7 +490,7 @@ fn hand_off_at(linker: &Linker, now: u64) -> String {
 
 /// A landing at a time, which must be clean, and has a cookie only if it is adopted.
 fn land_at(linker: &Linker, query: &str, now: u64) -> Outcome {
-    let visit = Visit { host: Some(HOST.as_bytes()), path: "/cart", query: Some(query), cookies: &[], now, ..VISIT };
+    let visit = Visit { query: Some(query), now, ..Visit::of(HOST.as_bytes(), "/cart") };
     let Decision::Land(Land { location, outcome, set_cookie, first_use, .. }) = linker.decide(&visit) else {
         panic!("no landing at {now}")
     };
