@@ -4,6 +4,7 @@
 //! else. Only whether a token was used before it does not know.
 
 use std::fmt::{Display, Write};
+use std::time::SystemTime;
 
 use hyper::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -52,7 +53,7 @@ pub struct Explained {
 pub fn explain(linker: &Linker, question: Question<'_>) -> Result<Explained, Unaskable> {
     let head = request(question)?;
     let mut explanation = Explanation { text: format!("{} {}\n\n", question.method, question.url) };
-    let refused = with_visit(&head, |visit| {
+    let refused = with_visit(&head, SystemTime::now(), |visit| {
         let decision = linker.decide_traced(visit, &mut explanation);
         explanation.conclude(&decision, linker);
         decision.refusal().is_some()

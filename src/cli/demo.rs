@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http_body_util::Full;
 use hyper::Response;
@@ -22,7 +22,7 @@ use crate::http::handler::Handler;
 use crate::http::head::with_visit;
 use crate::http::request_log::RequestLog;
 use crate::http::server::{self, Answer, Answered, Listener, Terms};
-use crate::link::{HostPort, Identity, Visit, read_cookie};
+use crate::link::{CookieName, HostPort, Identity, Visit, read_cookie};
 use crate::replay::UsedTokens;
 use crate::rules::Rules;
 use crate::settings::{Log, LogFormat, LoggedRequests};
@@ -120,7 +120,7 @@ struct Demo {
 
 impl Answer for Demo {
     fn answer(&self, head: Parts, peer: IpAddr) -> Answered<'_> {
-        match with_visit(&head, |visit| self.page(visit)) {
+        match with_visit(&head, SystemTime::now(), |visit| self.page(visit)) {
             Some(page) => server::now(page),
             None => self.crosslink.answer(head, peer),
         }
@@ -182,7 +182,8 @@ impl Demo {
 
 /// What the KISSmetrics script would say: `km_ni`, else `km_ai`.
 fn identity<'a>(visit: &Visit<'a>) -> Option<Identity<'a>> {
-    let usable = |name| read_cookie(visit.cookies, name).and_then(|value| Identity::from_cookie(value).ok());
+    let usable =
+        |name| read_cookie(visit.cookies, &CookieName::new(name)).and_then(|value| Identity::from_cookie(value).ok());
     usable("km_ni").or_else(|| usable("km_ai"))
 }
 

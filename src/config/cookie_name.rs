@@ -2,9 +2,10 @@
 
 use super::fault::Faults;
 use super::text::Text;
+use crate::link::CookieName;
 
 /// The name, which is a token of RFC 9110, 5.6.2.
-pub(super) fn check(text: &Text, faults: &mut Faults) -> String {
+pub(super) fn check(text: &Text, faults: &mut Faults) -> CookieName {
     let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if text.value.is_empty() || text.value.len() > 128 || !text.value.bytes().all(is_token_byte) {
         faults.add(
@@ -13,5 +14,5 @@ pub(super) fn check(text: &Text, faults: &mut Faults) -> String {
             "write letters, digits, `_`, `-` or `.`, such as `km_ni`",
         );
     }
-    text.value.clone()
+    CookieName::new(&text.value)
 }

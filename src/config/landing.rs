@@ -8,7 +8,9 @@ use super::raw::RawLanding;
 use super::text::{Placed, Text};
 use super::trust::seal;
 use super::value::{duration, word};
-use crate::link::{CookieDomain, Domain, Entry, Existing, Keys, Landing, MAX_AGE, Parameter, SameSite, Scheme, Seal};
+use crate::link::{
+    CookieDomain, CookieName, Domain, Entry, Existing, Keys, Landing, MAX_AGE, Parameter, SameSite, Scheme, Seal,
+};
 
 /// What a landing needs to know of its pair.
 pub(super) struct Of<'a> {
@@ -74,21 +76,21 @@ pub(super) fn landing(
     Some(landing)
 }
 
-fn cookie(text: Option<&Text>, faults: &mut Faults) -> String {
-    let Some(text) = text else { return "km_ni".to_owned() };
+fn cookie(text: Option<&Text>, faults: &mut Faults) -> CookieName {
+    let Some(text) = text else { return CookieName::new("km_ni") };
     if text.value == "km_ai" {
         faults.add(
             text,
             "`km_ai` belongs to the KISSmetrics script, whose makers ask others not to set it",
             "write `cookie: km_ni`, or leave the key out",
         );
-        return text.value.clone();
+        return CookieName::new(&text.value);
     }
     cookie_name::check(text, faults)
 }
 
-fn anonymous_cookie(text: &Text, cookie: &str, faults: &mut Faults) -> String {
-    if text.value == cookie {
+fn anonymous_cookie(text: &Text, cookie: &CookieName, faults: &mut Faults) -> CookieName {
+    if text.value == cookie.as_str() {
         faults.add(
             text,
             format!("`{cookie}` is the `cookie` of this landing already"),

@@ -11,7 +11,7 @@ use super::trust::{consent, seal};
 use super::value::truth;
 use super::{agreement, cookie_name, links};
 use crate::link::{
-    BadEntry, BadParameter, DomainPair, Entry, Keys, Landing, Origin, Parameter, Scheme, Seal, Settings,
+    BadEntry, BadParameter, CookieName, DomainPair, Entry, Keys, Landing, Origin, Parameter, Scheme, Seal, Settings,
 };
 
 /// Checks every pair, and all of them together.
@@ -253,9 +253,9 @@ fn parameter(text: Option<&Text>, faults: &mut Faults) -> Parameter {
     })
 }
 
-fn cookies(raw: Option<&RawIdentity>, faults: &mut Faults) -> Vec<String> {
+fn cookies(raw: Option<&RawIdentity>, faults: &mut Faults) -> Vec<CookieName> {
     let Some(cookies) = raw.and_then(|raw| raw.cookies.as_ref()) else {
-        return ["km_ni", "km_ai"].map(str::to_owned).to_vec();
+        return ["km_ni", "km_ai"].map(CookieName::new).to_vec();
     };
     if cookies.value.is_empty() {
         faults.add(cookies, "no cookie to read an identity from", "name one, or leave the key out");

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::fault::{Faults, Place};
 use super::raw::{RawConfig, RawPair};
 use super::text::Placed;
-use crate::link::{DomainPair, Entry, Existing, Origin, Scheme, Seal};
+use crate::link::{CookieName, DomainPair, Entry, Existing, Origin, Scheme, Seal};
 
 /// Warns of what only shows once every pair is known.
 pub(super) fn warn(raw: &RawConfig, pairs: &[DomainPair], faults: &mut Faults) {
@@ -84,7 +84,7 @@ fn heeded(pair: &DomainPair) -> impl Iterator<Item = &str> {
     let landing = pair.landing.as_ref();
     let own = landing.into_iter().flat_map(|landing| [Some(&landing.cookie), landing.anonymous_cookie.as_ref()]);
     let keeps = landing.is_some_and(|landing| matches!(landing.existing, Some(Existing::Keep | Existing::KeepNamed)));
-    own.flatten().chain(pair.cookies.iter().filter(move |_| keeps)).map(String::as_str)
+    own.flatten().chain(pair.cookies.iter().filter(move |_| keeps)).map(CookieName::as_str)
 }
 
 /// Hosts that can have a cookie. Ports are left aside, since cookies don't know them.

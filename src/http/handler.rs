@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use http_body_util::Full;
 use hyper::Response;
@@ -42,14 +42,14 @@ impl Handler {
     }
 
     /// Decides on a request whose token a store must be asked about.
-    async fn answer_when_proven(&self, head: Parts, peer: IpAddr, started: Instant) -> Response<Full<Bytes>> {
+    async fn answer_when_proven(&self, head: Parts, peer: IpAddr, came: Came) -> Response<Full<Bytes>> {
         let rules = self.rules.load_full();
-        let (decision, now) = decide(&rules, &head);
+        let (decision, now) = decide(&rules, &head, came);
         let proven = match decision.first_use() {
             Some(token) => self.used.admit(token, now).await,
             None => Ok(()),
         };
-        self.conclude(decision, proven, &rules, head, peer, started)
+        self.conclude(decision, proven, &rules, head, peer, came)
     }
 
     /// The answer, once it is known whether a token is on its first use; counted and logged.
@@ -60,36 +60,45 @@ impl Handler {
         rules: &Rules,
         head: Parts,
         peer: IpAddr,
-        started: Instant,
+        came: Came,
     ) -> Response<Full<Bytes>> {
         let decision = match proven {
             Ok(()) => decision,
             Err(why) => decision.not_first(why),
         };
-        let took = started.elapsed();
+        let took = came.by_timer.elapsed();
         self.metrics.count(self.core, &decision, &rules.counts, took);
-        self.log.write(&decision, &head, rules.trusts(peer), response::status(&decision).as_u16(), took);
+        let status = response::status(&decision).as_u16();
+        self.log.write(&decision, &head, rules.trusts(peer), status, came.by_clock, took);
         response::of(decision, head.headers)
     }
 }
 
-fn decide<'l>(rules: &'l Rules, head: &Parts) -> (Decision<'l>, u64) {
-    with_visit(head, |visit| (rules.linker.decide(visit), visit.now))
+/// When a request came.
+#[derive(Clone, Copy)]
+struct Came {
+    by_clock: SystemTime,
+    /// For how long its answer took: a clock may be set back.
+    by_timer: Instant,
+}
+
+fn decide<'l>(rules: &'l Rules, head: &Parts, came: Came) -> (Decision<'l>, u64) {
+    with_visit(head, came.by_clock, |visit| (rules.linker.decide(visit), visit.now))
 }
 
 impl Answer for Handler {
     fn answer(&self, head: Parts, peer: IpAddr) -> Answered<'_> {
-        let started = Instant::now();
+        let came = Came { by_clock: SystemTime::now(), by_timer: Instant::now() };
         let rules = self.rules.load();
-        let (decision, now) = decide(&rules, &head);
+        let (decision, now) = decide(&rules, &head, came);
         let proven = match decision.first_use() {
             Some(token) => self.used.admit_at_once(token, now),
             None => Some(Ok(())),
         };
         match proven {
-            Some(proven) => server::now(self.conclude(decision, proven, &rules, head, peer, started)),
+            Some(proven) => server::now(self.conclude(decision, proven, &rules, head, peer, came)),
             // While the store is waited for there may be other rules: what was decided by these is forgotten.
-            None => server::later(self.answer_when_proven(head, peer, started)),
+            None => server::later(self.answer_when_proven(head, peer, came)),
         }
     }
 

@@ -8,8 +8,8 @@ use hyper::http::request::Parts;
 
 use crate::link::{Method, Visit, is_opt_out, is_prefetch};
 
-/// Borrows from a request's head the facts that a decision rests on.
-pub fn with_visit<T>(head: &Parts, look: impl FnOnce(&Visit<'_>) -> T) -> T {
+/// Borrows from the head of a request that came now the facts that a decision rests on.
+pub fn with_visit<T>(head: &Parts, now: SystemTime, look: impl FnOnce(&Visit<'_>) -> T) -> T {
     let fields = Fields::of(head);
     let cookies = match fields.more_cookies.as_slice() {
         [] => fields.cookies.as_slice(),
@@ -17,13 +17,13 @@ pub fn with_visit<T>(head: &Parts, look: impl FnOnce(&Visit<'_>) -> T) -> T {
     };
     look(&Visit {
         method: method(head.method.as_str().as_bytes()),
-        host: host(head),
+        host: fields.host.or_else(|| authority_of_http2(head)),
         authority: head.uri.authority().map(hyper::http::uri::Authority::as_str),
         path: head.uri.path(),
         query: head.uri.query(),
         cookies,
         purpose: fields.purpose,
-        now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        now: now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         gpc: fields.gpc,
         fetch_mode: fields.fetch_mode,
         fetch_dest: fields.fetch_dest,
@@ -36,6 +36,7 @@ pub fn with_visit<T>(head: &Parts, look: impl FnOnce(&Visit<'_>) -> T) -> T {
 /// What a decision needs of the fields, found in one look at them.
 #[derive(Default)]
 struct Fields<'a> {
+    host: Option<&'a [u8]>,
     /// The one `Cookie` that most requests have.
     cookies: Option<&'a [u8]>,
     /// All of them, where there are several.
@@ -56,6 +57,7 @@ impl<'a> Fields<'a> {
         for (name, value) in &head.headers {
             let value = value.as_bytes();
             match name.as_str() {
+                "host" => once(&mut fields.host, value),
                 "cookie" => fields.add_cookie(value),
                 "sec-purpose" => careful(&mut fields.purpose, value, is_prefetch),
                 "sec-gpc" => careful(&mut fields.gpc, value, is_opt_out),
@@ -106,12 +108,18 @@ fn method(name: &[u8]) -> Method {
     }
 }
 
-/// The host that a request names, if it names one: in HTTP/2 that may be `:authority` alone (RFC 9113, 8.3.1).
+/// The host that a request names, if it names one.
 pub(super) fn host(head: &Parts) -> Option<&[u8]> {
     let mut hosts = head.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => Some(host.as_bytes()),
-        (None, _) if head.version == Version::HTTP_2 => head.uri.authority().map(|host| host.as_str().as_bytes()),
+        (None, _) => authority_of_http2(head),
         _ => None,
     }
+}
+
+/// Which in HTTP/2 may stand there without a `Host` (RFC 9113, 8.3.1).
+fn authority_of_http2(head: &Parts) -> Option<&[u8]> {
+    let authority = head.uri.authority().filter(|_| head.version == Version::HTTP_2);
+    authority.map(|host| host.as_str().as_bytes())
 }

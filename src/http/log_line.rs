@@ -44,7 +44,8 @@ impl Line<'_> {
         out.push(b'\n');
     }
 
-    /// By hand, since a line costs a library's serializer as much as the whole decision.
+    /// By hand, since a line costs a library's serializer as much as the whole decision. What is written between the values
+    /// has a length that the compiler knows, and so becomes a few moves.
     fn write_json(&self, out: &mut Vec<u8>) {
         out.reserve(ROOM);
         out.extend_from_slice(b"{\"time\":\"");
@@ -75,8 +76,10 @@ fn write_time(time: SystemTime, out: &mut Vec<u8>) {
         if *second != since.as_secs() || text.is_empty() {
             *second = since.as_secs();
             *text = humantime::format_rfc3339_seconds(time).to_string();
+            // The microseconds come in between.
+            text.truncate(text.len() - 1);
         }
-        out.extend_from_slice(text.trim_end_matches('Z').as_bytes());
+        out.extend_from_slice(text.as_bytes());
     });
     let mut digits = *b".000000Z";
     let mut rest = since.subsec_micros();
@@ -87,12 +90,12 @@ fn write_time(time: SystemTime, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits);
 }
 
-fn text(out: &mut Vec<u8>, key: &[u8], value: &str) {
+fn text<const N: usize>(out: &mut Vec<u8>, key: &[u8; N], value: &str) {
     out.extend_from_slice(key);
     out.extend_from_slice(value.as_bytes());
 }
 
-fn text_or_null(out: &mut Vec<u8>, key: &[u8], value: Option<&str>) {
+fn text_or_null<const N: usize>(out: &mut Vec<u8>, key: &[u8; N], value: Option<&str>) {
     out.extend_from_slice(key);
     match value {
         Some(value) => {
@@ -105,14 +108,16 @@ fn text_or_null(out: &mut Vec<u8>, key: &[u8], value: Option<&str>) {
 
 /// The name of a pair, which holds whatever the operator wrote; most hold nothing that JSON escapes.
 fn pair(out: &mut Vec<u8>, name: Option<&str>) {
-    if name.is_none_or(|name| name.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')) {
+    // Counted and not looked for, so that many bytes can be looked at at a time.
+    let is_escaped = |byte: &u8| *byte < b' ' || matches!(byte, b'"' | b'\\');
+    if name.is_none_or(|name| name.bytes().filter(is_escaped).count() == 0) {
         return text_or_null(out, b"", name);
     }
     // Writing to memory does not fail.
     let _ = serde_json::to_writer(out, &name);
 }
 
-fn number(out: &mut Vec<u8>, key: &[u8], value: impl itoa::Integer) {
+fn number<const N: usize>(out: &mut Vec<u8>, key: &[u8; N], value: impl itoa::Integer) {
     out.extend_from_slice(key);
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }

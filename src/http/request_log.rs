@@ -49,7 +49,15 @@ impl RequestLog {
     }
 
     /// Writes the line of one request into the buffer of the log. A trusted proxy's words about the request go into it.
-    pub fn write(&self, decision: &Decision<'_>, head: &Parts, trusted: bool, status: u16, took: Duration) {
+    pub fn write(
+        &self,
+        decision: &Decision<'_>,
+        head: &Parts,
+        trusted: bool,
+        status: u16,
+        came: SystemTime,
+        took: Duration,
+    ) {
         let wanted = match self.log.requests {
             LoggedRequests::All => true,
             LoggedRequests::Refused => decision.refusal().is_some(),
@@ -74,17 +82,9 @@ impl RequestLog {
                 (None, refusal.code(), None)
             }
         };
-        let told = |name, is_right: fn(&str) -> bool| {
-            if !trusted {
-                return None;
-            }
-            let mut values = head.headers.get_all(name).iter();
-            // Of two, one may be the visitor's own.
-            let (Some(value), None) = (values.next(), values.next()) else { return None };
-            value.to_str().ok().filter(|value| is_right(value))
-        };
+        let told = |name, is_right| if trusted { told(head, name, is_right) } else { None };
         let line = Line {
-            time: SystemTime::now(),
+            time: came,
             role: decision.role().as_str(),
             pair,
             outcome,
@@ -142,6 +142,14 @@ impl Ids {
     }
 }
 
+/// What a proxy says of a request, if it makes sense.
+fn told<'h>(head: &'h Parts, name: &str, is_right: fn(&str) -> bool) -> Option<&'h str> {
+    let mut values = head.headers.get_all(name).iter();
+    // Of two, one may be the visitor's own.
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    value.to_str().ok().filter(|value| is_right(value))
+}
+
 /// The host as it was asked for, if it looks like one: an operator must see which host is not configured, and nobody
 /// may write anything else into the log with it.
 fn loggable_host(host: &[u8]) -> Option<&str> {
@@ -153,6 +161,10 @@ fn loggable_host(host: &[u8]) -> Option<&str> {
 /// The path up to the first thing that a path seldom has and a query always: a link that somebody escaped once too often,
 /// such as `/cart%3Fkmi=…`, carries an identity in its path. A segment that holds an address or a token goes as a whole.
 fn loggable_path(path: &str) -> &str {
+    // As nearly every one is: nothing in it ends a path or tells anything.
+    if path.len() <= MAX_PATH && path.bytes().all(is_harmless) {
+        return path;
+    }
     let mut end = 0_usize;
     for segment in path.split_inclusive('/') {
         if is_telling(segment) {
@@ -185,7 +197,7 @@ fn plain_part(segment: &str) -> usize {
 /// look for more.
 fn is_telling(segment: &str) -> bool {
     // An `@` has to be there, a `%`, or the dots of a token.
-    if segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_~".contains(&byte)) {
+    if segment.bytes().all(is_harmless) {
         return false;
     }
     let mut text = Cow::Borrowed(segment);
@@ -200,6 +212,11 @@ fn is_telling(segment: &str) -> bool {
         text = Cow::Owned(plainer.into_owned());
     }
     true
+}
+
+/// Whether a byte can neither end a path nor belong to an `@`, an escape or a token.
+fn is_harmless(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'~')
 }
 
 /// Whether the two digits of an escape stand for a blank, a letter, a digit, `-`, `.`, `_`, `~` or a byte of UTF-8.

@@ -103,6 +103,8 @@ struct Server<A> {
 /// connections, and returns after `limits.drain` at the latest, with the number of connections that it had to cut.
 pub async fn run(listeners: Vec<Listener>, handler: impl Answer, terms: Terms) -> usize {
     let Terms { limits, places, stop } = terms;
+    // Each event loop has a token of its own, which its connections ask without waiting for others'.
+    let stop = stop.child_token();
     let server = Arc::new(Server { handler, limits, places, connections: TaskTracker::new(), stop });
     let accepting = TaskTracker::new();
     for listener in listeners {
@@ -203,7 +205,7 @@ impl<A: Answer> Server<A> {
             // hyper's state and buffers are there only while somebody speaks: boxed, they are gone in the meantime.
             stream = Box::pin(self.converse(stream, peer)).await;
         }
-        stream.linger().await;
+        Box::pin(stream.linger()).await;
     }
 
     /// Answers requests until the connection ends or sleeps.

@@ -11,10 +11,10 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use hyper::body::{Buf, Bytes};
+use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -38,15 +38,18 @@ pub(super) struct WatchedStream<S> {
     first_bytes: Bytes,
     /// The last four bytes that came.
     tail: [u8; 4],
-    /// When the patience is over.
-    deadline: Instant,
+    /// When the patience is over; `None` in a phase that has just begun and may end before anybody waits.
+    deadline: Option<Instant>,
     /// When it falls asleep, if nothing comes.
     sleeps_at: Option<Instant>,
     /// A part of an answer has to wait for the client.
     held_up: bool,
     timer: Pin<Box<Sleep>>,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    stop: CancellationToken,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     stopping: bool,
+    /// Who is woken by the timer and by the stop.
+    waker: Option<Waker>,
     life: Life,
     answered: bool,
 }
@@ -77,12 +80,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
             phase: Phase::Idle,
             first_bytes: Bytes::new(),
             tail: HEAD_END,
-            deadline,
+            deadline: Some(deadline),
             sleeps_at: None,
             held_up: false,
             timer: Box::pin(sleep_until(deadline)),
-            stop: Box::pin(stop.cancelled_owned()),
+            stopped: Box::pin(stop.clone().cancelled_owned()),
+            stop,
             stopping: false,
+            waker: None,
             life: Life::Asleep,
             answered: false,
         }
@@ -137,23 +142,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
 
     /// Ready when the patience is over, or it falls asleep.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.stopping && self.stop.as_mut().poll(cx).is_ready() {
-            self.stopping = true;
-            if self.phase == Phase::Idle {
-                let last_call = if self.answered { LAST_CALL } else { FIRST_CALL };
-                self.wait_until(Instant::now() + last_call, None);
-            }
+        // Whoever was polled once wakes the task by himself; to poll both at each request would cost as much as to read it.
+        let mut waits = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !waits {
+            self.waker = Some(cx.waker().clone());
         }
+        let stops =
+            !self.stopping && if waits { self.stop.is_cancelled() } else { self.stopped.as_mut().poll(cx).is_ready() };
+        self.stopping |= stops;
+        let last_call = stops && self.phase == Phase::Idle;
+        let deadline = self.deadline.filter(|_| !last_call).unwrap_or_else(|| self.set_deadline());
         loop {
             let sleeps_at = self.sleeps_at.filter(|_| !self.held_up);
-            let rings_at = sleeps_at.map_or(self.deadline, |at| at.min(self.deadline));
+            let rings_at = sleeps_at.map_or(deadline, |at| at.min(deadline));
             // The timer is not moved at each request, only when it would ring too late, or rings too early.
             if rings_at < self.timer.deadline() {
                 self.timer.as_mut().reset(rings_at);
+            } else if waits && !self.timer.is_elapsed() {
+                return Poll::Pending;
             }
             ready!(self.timer.as_mut().poll(cx));
             let now = Instant::now();
-            if self.deadline <= now {
+            if deadline <= now {
                 self.life = Life::Over;
                 return Poll::Ready(());
             }
@@ -163,18 +173,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
                 return Poll::Ready(());
             }
             self.timer.as_mut().reset(rings_at);
+            waits = false;
         }
     }
 
-    fn wait_until(&mut self, deadline: Instant, sleeps_at: Option<Instant>) {
-        self.deadline = deadline;
-        self.sleeps_at = sleeps_at;
+    fn set_deadline(&mut self) -> Instant {
+        let (patience, awake) = match self.phase {
+            Phase::Head => (self.patience.head, None),
+            Phase::Idle if self.stopping && self.answered => (LAST_CALL, None),
+            Phase::Idle if self.stopping => (FIRST_CALL, None),
+            Phase::Idle => (self.patience.idle, Some(AWAKE)),
+        };
+        let now = Instant::now();
+        self.sleeps_at = awake.map(|awake| now + awake);
+        *self.deadline.insert(now + patience)
     }
 
     fn request_begins(&mut self) {
         if self.phase == Phase::Idle {
             self.phase = Phase::Head;
-            self.wait_until(Instant::now() + self.patience.head, None);
+            self.deadline = None;
         }
     }
 
@@ -183,16 +201,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
         // hyper may hold the beginning of the next request already: then what came last is not the end of a head.
         let is_idle = self.tail.ends_with(b"\n\r\n") || self.tail.ends_with(b"\n\n");
         self.phase = if is_idle { Phase::Idle } else { Phase::Head };
-        let now = Instant::now();
-        match self.phase {
-            Phase::Head => self.wait_until(now + self.patience.head, None),
-            Phase::Idle if self.stopping => self.wait_until(now + LAST_CALL, None),
-            Phase::Idle => self.wait_until(now + self.patience.idle, Some(now + AWAKE)),
-        }
+        self.deadline = None;
     }
 
     fn remember_tail(&mut self, came: &[u8]) {
-        for byte in came.iter().skip(came.len().saturating_sub(4)) {
+        if let Some(last) = came.last_chunk() {
+            self.tail = *last;
+            return;
+        }
+        for byte in came {
             self.tail.rotate_left(1);
             self.tail[3] = *byte;
         }
@@ -203,8 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.first_bytes.is_empty() {
             let length = buf.remaining().min(self.first_bytes.len());
-            buf.put_slice(self.first_bytes.get(..length).unwrap_or_default());
-            self.first_bytes.advance(length);
+            // Taken off, not stepped over: bytes that are all read would still keep their memory.
+            buf.put_slice(&self.first_bytes.split_to(length));
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

@@ -17,7 +17,8 @@ pub struct AllowList<'l> {
 #[derive(Debug, Default)]
 pub struct Entries(Hosts);
 
-/// A URL that the allow-list admits: the only thing a `Location` to another host is made from.
+/// A URL that the allow-list admits: the only thing a `Location` to another host is made from. Only [`AllowList::admit`] makes
+/// one, and whoever has one can give it another query, which the allow-list doesn't judge.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Destination {
     target: Target,
@@ -60,14 +61,14 @@ impl<'l> AllowList<'l> {
     /// [`NotAllowed`] with the reason of the entry that came nearest.
     pub fn admit(&self, target: Target) -> Result<Destination, NotAllowed> {
         let mut best: Result<u32, NotAllowed> = Err(NotAllowed::Host);
-        for (pair, entry) in self.entries_for(target.host()) {
+        self.entries_for(target.host()).for_each(|(pair, entry)| {
             best = match (best, entry.judge(&target)) {
                 (Ok(best), Ok(())) => Ok(best.min(pair)),
                 (Err(_), Ok(())) => Ok(pair),
                 (Err(best), Err(why)) => Err(best.max(why)),
                 (Ok(best), Err(_)) => Ok(best),
             };
-        }
+        });
         best.map(|pair| Destination { target, pair: pair as usize })
     }
 
@@ -96,6 +97,13 @@ impl Destination {
     #[must_use]
     pub fn into_location(self) -> String {
         self.target.into()
+    }
+
+    /// The destination that a text is, if it is proven to be this one but for the query and the fragment; else gives it back.
+    ///
+    /// Scheme, host, port and path are the same, byte for byte, and the allow-list looks at nothing else.
+    pub(super) fn with_another_query(&self, text: String) -> Result<Self, String> {
+        self.target.with_another_query(text).map(|target| Self { target, ..*self })
     }
 
     /// The place in the file of the pair that admits it.

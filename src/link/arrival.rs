@@ -1,7 +1,7 @@
 //! A visitor arrives with an identity in the URL: out of the URL, into a cookie, or nowhere.
 
 use super::consent::is_navigation;
-use super::cookie::{IdentityCookie, read};
+use super::cookie::{CookieName, IdentityCookie, read};
 use super::decision::{FirstUse, Land, Outcome};
 use super::decoration::{Arrived, Kept};
 use super::entry::EntryRef;
@@ -32,7 +32,7 @@ impl<'l> Arrival<'l> {
     /// Cleans the URL, and adopts the identity if it can be believed and nothing better is there.
     pub(super) fn land(&self, host: &str, query: &str, visit: &Visit<'_>, trace: &mut impl Trace) -> Land<'l> {
         trace.step(Step::Landing(self.pair));
-        let kept = Kept::of_parts(visit.path, Some(query), &self.pair.parameter);
+        let kept = Kept::of(visit.path, Some(query), &self.pair.parameter);
         let destination = self.entry.origin_with(host);
         // Measured first, then written: such a text becomes a field of the answer without another copy.
         let mut length = destination.len();
@@ -124,8 +124,7 @@ impl<'l> Arrival<'l> {
     /// What becomes of an arriving identity beside the one that the visitor has here.
     fn judge(&self, arriving: &Identity<'_>, sealed: bool, visit: &Visit<'_>, trace: &mut impl Trace) -> Outcome {
         let (own, anonymous) = (self.cookie.name, self.anonymous_cookie());
-        let others = self.pair.cookies.iter().map(String::as_str);
-        let others = others.filter(|name| *name != own && Some(*name) != anonymous);
+        let others = self.pair.cookies.iter().filter(|name| *name != own && Some(*name) != anonymous);
         let existing = read_identity(visit.cookies, std::iter::once(own).chain(anonymous).chain(others), trace);
         let by_default = if sealed { Existing::Replace } else { Existing::KeepNamed };
         let rule = self.pair.landing.as_ref().and_then(|landing| landing.existing).unwrap_or(by_default);
@@ -138,8 +137,8 @@ impl<'l> Arrival<'l> {
         }
     }
 
-    fn anonymous_cookie(&self) -> Option<&str> {
-        self.pair.landing.as_ref()?.anonymous_cookie.as_deref()
+    fn anonymous_cookie(&self) -> Option<&CookieName> {
+        self.pair.landing.as_ref()?.anonymous_cookie.as_ref()
     }
 
     fn accepts(&self) -> Seal {

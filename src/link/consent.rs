@@ -1,6 +1,6 @@
 //! Whether a visitor's identity may be carried at all: his consent, his opt-out, and whether it is a visit.
 
-use super::cookie::read;
+use super::cookie::{CookieName, read};
 use super::visit::{Method, Visit};
 
 /// What a pair asks of a visitor before it carries his identity.
@@ -16,7 +16,7 @@ pub struct Consent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsentCookie {
     /// Its name.
-    pub name: String,
+    pub name: CookieName,
     /// What its value must contain, as it stands in the cookie, not unescaped.
     pub contains: String,
 }
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn consent_is_what_the_cookie_says() {
         let consent = Consent {
-            require_cookie: Some(ConsentCookie { name: "consent".to_owned(), contains: "analytics".to_owned() }),
+            require_cookie: Some(ConsentCookie { name: CookieName::new("consent"), contains: "analytics".to_owned() }),
             gpc: Gpc::Honour,
         };
         for (cookies, expected) in [

@@ -1,5 +1,6 @@
 //! The identity cookie: found among a browser's cookies on the origin, written on the destination.
 
+use std::fmt;
 use std::time::Duration;
 
 use cookie::{Cookie, SameSite as CookieSameSite};
@@ -9,18 +10,58 @@ use memchr::memmem::Finder;
 use super::domain::Domain;
 use super::identity::Identity;
 
+/// The name of a cookie, ready to be searched for: it costs as much to make ready as to find.
+#[derive(Clone)]
+pub struct CookieName {
+    text: Box<str>,
+    finder: Finder<'static>,
+}
+
+impl CookieName {
+    /// Takes a name, which the configuration has checked.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { text: name.into(), finder: Finder::new(name).into_owned() }
+    }
+
+    /// The name as configured.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for CookieName {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for CookieName {}
+
+impl fmt::Debug for CookieName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for CookieName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Finds a cookie in all `Cookie` fields of a request, read as one and as bytes (RFC 6265, 4.2.1, leniently): split on
 /// `;`, trimmed of blanks, the name up to the first `=`, exact and case-sensitive.
 ///
 /// Of several cookies of that name the first one with a value counts. `Some(b"")` says that all of them are empty.
 /// Bytes around it that are no UTF-8, or no cookie at all, neither hide nor break it.
 #[must_use]
-pub fn read<'a>(fields: &[&'a [u8]], name: &str) -> Option<&'a [u8]> {
+pub fn read<'a>(fields: &[&'a [u8]], name: &CookieName) -> Option<&'a [u8]> {
     // A browser's cookies are many and long: the name is searched for, and only where it stands are cookies told apart.
-    let names = Finder::new(name);
     let mut found = None;
     for field in fields {
-        for value in names.find_iter(field).filter_map(|at| value_at(field, at, name.len())) {
+        for value in name.finder.find_iter(field).filter_map(|at| value_at(field, at, name.text.len())) {
             if !value.is_empty() {
                 return Some(value);
             }
@@ -46,7 +87,7 @@ fn value_at(field: &[u8], at: usize, name: usize) -> Option<&[u8]> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdentityCookie<'a> {
     /// The cookie's name.
-    pub name: &'a str,
+    pub name: &'a CookieName,
     /// The `Domain` attribute; `None` makes a host-only cookie.
     pub domain: Option<&'a str>,
     /// The `Max-Age` attribute, in whole seconds.
@@ -95,7 +136,7 @@ impl IdentityCookie<'_> {
     #[must_use]
     pub fn write(&self, identity: &Identity<'_>) -> String {
         let max_age = cookie::time::Duration::seconds(i64::try_from(self.max_age.as_secs()).unwrap_or(i64::MAX));
-        let mut cookie = Cookie::build((self.name, identity.escaped().to_string()))
+        let mut cookie = Cookie::build((self.name.as_str(), identity.escaped().to_string()))
             .path("/")
             .max_age(max_age)
             .secure(self.secure)
@@ -139,15 +180,16 @@ mod tests {
             (vec![b"km_ni", b"=bob"], None),
             (vec![], None),
         ] {
-            assert_eq!(read(&fields, "km_ni"), expected, "{fields:?}");
+            assert_eq!(read(&fields, &CookieName::new("km_ni")), expected, "{fields:?}");
         }
     }
 
     #[test]
     fn a_cookie_is_written_for_scripts_to_read() {
         let bob = Identity::from_cookie(b"bob%40bob.com").unwrap();
+        let name = CookieName::new("km_ni");
         let mut cookie = IdentityCookie {
-            name: "km_ni",
+            name: &name,
             domain: Some("yourshop.example"),
             max_age: Duration::from_secs(34_560_000),
             same_site: SameSite::Lax,

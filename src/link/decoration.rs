@@ -4,6 +4,7 @@ use memchr::memchr;
 
 use super::identity::Identity;
 use super::query;
+use super::target::Target;
 
 /// The query parameter of a pair, `kmi` unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,10 +92,10 @@ pub enum Decoration<'a> {
 /// Puts one `name=value` behind the query of a URL and before its fragment. Whatever named an identity there before is
 /// removed first, also when nothing is put in its place. The rest of the URL is copied byte for byte.
 #[must_use]
-pub fn decorate(url: &str, parameter: &Parameter, decoration: Decoration<'_>) -> String {
-    let (target, fragment) = split_before(url, b'#');
+pub fn decorate(url: &Target, parameter: &Parameter, decoration: Decoration<'_>) -> String {
+    let fragment = url.marked_fragment();
     // Measured first, then written: such a text becomes a field of the answer without another copy.
-    let kept = Kept::of(target, parameter);
+    let kept = Kept::of(url.up_to_query(), url.query(), parameter);
     let mut length = fragment.len();
     kept.each(&mut |piece| length += piece.len());
     kept.each_added(decoration, &mut |piece| length += piece.len());
@@ -131,7 +132,8 @@ pub enum Arrived<'a> {
 #[must_use]
 pub fn undecorate<'a>(url: &'a str, parameter: &Parameter) -> Undecorated<'a> {
     let (target, fragment) = split_before(url, b'#');
-    let kept = Kept::of(target, parameter);
+    let (path, query) = query::cut(target, b'?');
+    let kept = Kept::of(path, query, parameter);
     let mut clean = String::with_capacity(url.len());
     kept.each(&mut |piece| clean.push_str(piece));
     clean.push_str(fragment);
@@ -150,13 +152,8 @@ pub(super) struct Kept<'a, 'p> {
 }
 
 impl<'a, 'p> Kept<'a, 'p> {
-    fn of(target: &'a str, parameter: &'p Parameter) -> Self {
-        let (path, query) = query::cut(target, b'?');
-        Self::of_parts(path, query, parameter)
-    }
-
     /// Of a path and the query behind it.
-    pub(super) fn of_parts(path: &'a str, query: Option<&'a str>, parameter: &'p Parameter) -> Self {
+    pub(super) fn of(path: &'a str, query: Option<&'a str>, parameter: &'p Parameter) -> Self {
         let (mut has_query, mut has_claim) = (false, false);
         for pair in query.into_iter().flat_map(query::pairs) {
             *(if parameter.claims(pair) { &mut has_claim } else { &mut has_query }) = true;
@@ -230,9 +227,13 @@ const TOKEN: &str = "kmt";
 mod tests {
     use super::*;
 
+    fn target(url: &str) -> Target {
+        Target::parse(url.to_owned()).ok().unwrap()
+    }
+
     fn decorated(url: &str, value: &str) -> String {
         let identity = Identity::from_cookie(value.as_bytes()).unwrap();
-        let decorated = decorate(url, &Parameter::default(), Decoration::Plain(&identity));
+        let decorated = decorate(&target(url), &Parameter::default(), Decoration::Plain(&identity));
         assert_eq!(decorated.capacity(), decorated.len(), "{url}");
         decorated
     }
@@ -261,7 +262,10 @@ mod tests {
         ] {
             assert_eq!(decorated(url, "x"), "https://ok/?a=1&kmi=x", "{url}");
         }
-        assert_eq!(decorate("https://ok/?kmi=evil#f", &Parameter::default(), Decoration::Nothing), "https://ok/#f");
+        assert_eq!(
+            decorate(&target("https://ok/?kmi=evil#f"), &Parameter::default(), Decoration::Nothing),
+            "https://ok/#f"
+        );
     }
 
     #[test]
@@ -269,7 +273,10 @@ mod tests {
         let parameter = Parameter::parse("ajs_aid").unwrap();
         let url = "https://ok/?km_i=1&kmi=2&ajs_aid=3&kmt=4";
         let identity = Identity::from_cookie(b"x").unwrap();
-        assert_eq!(decorate(url, &parameter, Decoration::Plain(&identity)), "https://ok/?km_i=1&kmi=2&ajs_aid=x");
+        assert_eq!(
+            decorate(&target(url), &parameter, Decoration::Plain(&identity)),
+            "https://ok/?km_i=1&kmi=2&ajs_aid=x"
+        );
     }
 
     #[test]

@@ -166,6 +166,10 @@ impl<'a> HostPort<'a> {
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
+        // As nearly every one is written: a name in lower case, without a port.
+        if plain_url::is_lower_case_name(text) && (1..=MAX_HOST).contains(&text.len()) {
+            return Some(Self { host: Cow::Borrowed(text), port: None });
+        }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (address, port) = rest.split_once(']')?;
             (Cow::Owned(Host::<&str>::Ipv6(address.parse().ok()?).to_string()), port)

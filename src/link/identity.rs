@@ -97,14 +97,18 @@ impl<'a> Identity<'a> {
         if text.len() > MAX_CHARS && text.chars().count() > MAX_CHARS {
             return Err(Unusable::TooLong);
         }
-        if text.bytes().any(|byte| byte.is_ascii_control()) || (!text.is_ascii() && text.chars().any(char::is_control))
-        {
+        // What is visible ASCII, as nearly every identity is, has no control character and no blank around it.
+        let bare = if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            text
+        } else if text.chars().any(char::is_control) {
             return Err(Unusable::Control);
-        }
-        if text.trim().is_empty() {
+        } else {
+            text.trim()
+        };
+        if bare.is_empty() {
             return Err(Unusable::Empty);
         }
-        if is_placeholder(text) {
+        if is_placeholder(bare) {
             return Err(Unusable::Placeholder);
         }
         let class = if is_anonymous_shape(text.as_bytes()) { Class::Anonymous } else { Class::Named };
@@ -190,13 +194,17 @@ impl fmt::Display for Unusable {
 
 /// Whether each `%` is followed by two hexadecimal digits.
 fn has_whole_escapes(raw: &[u8]) -> bool {
-    let mut parts = raw.split(|byte| *byte == b'%');
-    parts.next();
-    parts.all(|part| matches!(part, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
+    let mut rest = raw;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        match rest.get(at + 1..).unwrap_or_default() {
+            [high, low, behind @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest = behind,
+            _ => return false,
+        }
+    }
+    true
 }
 
-fn is_placeholder(value: &str) -> bool {
-    let bare = value.trim();
+fn is_placeholder(bare: &str) -> bool {
     let unquoted = ['"', '\''].iter().find_map(|quote| bare.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(bare);
     let is_one_of = |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
     is_one_of(unquoted, QUOTED_PLACEHOLDERS) || is_one_of(bare, PLACEHOLDERS)

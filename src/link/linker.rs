@@ -206,7 +206,7 @@ impl Linker {
 
         let identity = match pair.consent.refuses_to_carry(visit) {
             Some(why) => Err(why.into()),
-            None => read_identity(visit.cookies, pair.cookies.iter().map(String::as_str), trace),
+            None => read_identity(visit.cookies, pair.cookies.iter(), trace),
         };
         let sent = rules.send(&admitted, &pair, identity.as_ref(), |identity, destination| {
             self.keys.seal(identity, binding(&pair, destination, visit), visit.now)

@@ -33,7 +33,7 @@ mod visitor;
 
 pub use allow_list::{AllowList, Destination, Entries};
 pub use consent::{Consent, ConsentCookie, Gpc, is_opt_out};
-pub use cookie::{CookieDomain, IdentityCookie, SameSite, read as read_cookie};
+pub use cookie::{CookieDomain, CookieName, IdentityCookie, SameSite, read as read_cookie};
 pub use decision::{Decision, FirstUse, HandOff, Identify, Land, NotCarried, NotFirst, Outcome, Refusal, Role};
 pub use decoration::{Arrived, BadParameter, Decoration, Parameter, Undecorated, decorate, undecorate};
 pub use domain::{BadDomain, Domain, HostPort};

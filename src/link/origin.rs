@@ -55,7 +55,7 @@ impl OriginRules<'_> {
         identity: Result<&Identity<'_>, &NotCarried>,
         seal: impl FnOnce(&Identity<'_>, &str) -> Option<String>,
     ) -> Result<(Destination, Result<(), NotCarried>), BadTarget> {
-        let url = admitted.target().as_str();
+        let url = admitted.target();
         let decorated = identity.map_err(|why| *why).and_then(|identity| {
             let text = match pair.hand_off {
                 Seal::Plain => decorate(url, &pair.parameter, Decoration::Plain(identity)),
@@ -64,7 +64,7 @@ impl OriginRules<'_> {
                     decorate(url, &pair.parameter, Decoration::Token(&token))
                 }
             };
-            self.readmit(text).map_err(|why| match why {
+            self.readmit(admitted, text).map_err(|why| match why {
                 BadTarget::LongLocation => NotCarried::TooLong,
                 _ => NotCarried::Failed,
             })
@@ -73,21 +73,24 @@ impl OriginRules<'_> {
             Ok(destination) => Ok((destination, Ok(()))),
             Err(why) => {
                 let plain = decorate(url, &pair.parameter, Decoration::Nothing);
-                Ok((self.readmit(plain)?, Err(why)))
+                Ok((self.readmit(admitted, plain)?, Err(why)))
             }
         }
     }
 
-    /// Reads a finished Location as a browser will, and asks the allow-list once more.
+    /// Reads a finished Location as a browser will, and makes sure that the allow-list admits that too. Where only the
+    /// query is another, and that is proven, there is nothing new to ask it.
     ///
     /// No input is known for which the second reading differs from the first; should one ever be found, nobody is sent
     /// there.
-    fn readmit(&self, location: String) -> Result<Destination, BadTarget> {
+    fn readmit(&self, admitted: &Destination, location: String) -> Result<Destination, BadTarget> {
         if location.len() > MAX_LOCATION {
             return Err(BadTarget::LongLocation);
         }
-        let target = Target::read_back(location)?;
-        self.allow_list.admit(target).map_err(|_: NotAllowed| BadTarget::Ambiguous)
+        admitted.with_another_query(location).or_else(|location| {
+            let target = Target::read_back(location)?;
+            self.allow_list.admit(target).map_err(|_: NotAllowed| BadTarget::Ambiguous)
+        })
     }
 }
 

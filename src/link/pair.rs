@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::consent::Consent;
-use super::cookie::{CookieDomain, IdentityCookie, SameSite};
+use super::cookie::{CookieDomain, CookieName, IdentityCookie, SameSite};
 use super::decoration::Parameter;
 use super::domain::Domain;
 use super::entry::{Entry, EntryRef, Scheme};
@@ -44,7 +44,7 @@ pub struct Settings {
     /// The query parameter that carries the identity.
     pub parameter: Parameter,
     /// The cookies that hold an identity, the most telling first.
-    pub cookies: Vec<String>,
+    pub cookies: Vec<CookieName>,
     /// How the identity travels.
     pub hand_off: Seal,
     /// Whether a token is bound to the visitor's `User-Agent`, on both sides.
@@ -68,7 +68,7 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Landing {
     /// The name of the cookie that is set.
-    pub cookie: String,
+    pub cookie: CookieName,
     /// Its `Domain` attribute.
     pub domain: CookieDomain,
     /// Its `Max-Age`.
@@ -76,7 +76,7 @@ pub struct Landing {
     /// Its `SameSite`.
     pub same_site: SameSite,
     /// The cookie that an anonymous identity from a token is set in, in place of `cookie`.
-    pub anonymous_cookie: Option<String>,
+    pub anonymous_cookie: Option<CookieName>,
     /// Which identities are believed.
     pub accept: Seal,
     /// What wins if the visitor has another identity here; `None` for [`Existing::Replace`] where the arriving one was

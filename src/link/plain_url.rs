@@ -43,12 +43,17 @@ pub(super) fn prove(text: &str) -> Option<Parts> {
     let host_end = at(rest);
     let (port, rest) = behind_port(rest, scheme)?;
     let path = at(rest);
-    let rest = behind_path(rest)?;
-    let query = at(rest);
+    let query = at(behind_path(rest)?);
+    prove_behind_path(text, Parts { scheme, host_end, port, path, query, fragment: query })
+}
+
+/// The parts of a text that is proven to read as itself up to the end of its path, by what is known of these.
+pub(super) fn prove_behind_path(text: &str, parts: Parts) -> Option<Parts> {
+    let rest = text.as_bytes().get(parts.query..)?;
     let rest = if rest.first() == Some(&b'?') { behind(rest, QUERY) } else { rest };
-    let fragment = at(rest);
+    let fragment = text.len() - rest.len();
     let rest = if rest.first() == Some(&b'#') { behind(rest, FRAGMENT) } else { rest };
-    rest.is_empty().then_some(Parts { scheme, host_end, port, path, query, fragment })
+    rest.is_empty().then_some(Parts { fragment, ..parts })
 }
 
 /// Whether the parser would print a host as it stands.
@@ -66,20 +71,23 @@ pub(super) fn is_plain_path(text: &str) -> bool {
     text.bytes().all(|byte| byte == b'/' || is(byte, SEGMENT))
 }
 
+/// Whether a text is of labels and dots alone: nothing in it is for anybody to put into lower case.
+pub(super) fn is_lower_case_name(text: &str) -> bool {
+    behind(text.as_bytes(), HOST).is_empty()
+}
+
 /// What follows the host, which begins here.
-fn behind_host(mut rest: &[u8]) -> Option<&[u8]> {
-    loop {
-        let (label, behind) = rest.split_at_checked(rest.len() - behind(rest, LABEL).len())?;
-        let first = *label.first()?;
+fn behind_host(rest: &[u8]) -> Option<&[u8]> {
+    let (host, behind) = rest.split_at_checked(rest.len() - behind(rest, HOST).len())?;
+    let mut first = b'-';
+    for label in host.split(|byte| *byte == b'.') {
+        first = *label.first()?;
         if first == b'-' || label.ends_with(b"-") || label.starts_with(b"xn--") {
             return None;
         }
-        match behind.strip_prefix(b".") {
-            Some(next) => rest = next,
-            // The host ends here, so this label was its last.
-            None => return (!first.is_ascii_digit()).then_some(behind),
-        }
     }
+    // That of the last label.
+    (!first.is_ascii_digit()).then_some(behind)
 }
 
 /// The port in force, and what follows it; the path must.
@@ -131,8 +139,8 @@ fn classes(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
-/// A letter in lower case, a digit or `-`.
-const LABEL: u8 = 1;
+/// A letter in lower case, a digit, `-` or `.`.
+const HOST: u8 = 1;
 /// Visible and outside the path percent-encode set; no `/`, `\`, `^` or `|`.
 const SEGMENT: u8 = 2;
 /// Visible and outside the special-query percent-encode set; no `#`.
@@ -146,8 +154,8 @@ const CLASSES: [u8; 256] = {
     let mut byte = b'!';
     while byte <= b'~' {
         let mut class = 0;
-        if matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-') {
-            class |= LABEL;
+        if matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.') {
+            class |= HOST;
         }
         if !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'?' | b'`' | b'{' | b'}' | b'/' | b'\\' | b'^' | b'|') {
             class |= SEGMENT;

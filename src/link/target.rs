@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
 use super::entry::Scheme;
@@ -11,10 +12,12 @@ use super::plain_url;
 ///
 /// It is read in two ways that never differ: most texts are proven to be printed as they stand (`plain_url.rs`), and the
 /// parser reads the others. Whoever has a `Target` can't tell which way it was read.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Target {
     text: String,
     parts: Parts,
+    /// Whether there was a proof.
+    proven: bool,
 }
 
 /// Where the parts of a URL end and begin in its text, and what it says without a place.
@@ -68,13 +71,11 @@ impl Target {
     /// [`BadTarget`] says why.
     pub(super) fn decode(raw: &str, room: usize) -> Result<Self, BadTarget> {
         let mut decoded = Vec::with_capacity(raw.len() + room);
-        let mut rest = raw.as_bytes();
-        while let [byte, next @ ..] = rest {
-            let escaped = if *byte == b'%' { escaped(next) } else { None };
-            let (byte, next) = escaped.unwrap_or((*byte, next));
-            decoded.push(byte);
-            rest = next;
-        }
+        // A place for each byte first: to make room one by one would cost as much again.
+        decoded.resize(raw.len(), 0);
+        let bytes = decoded.iter_mut().zip(percent_decode_str(raw));
+        let length = bytes.map(|(place, byte)| *place = byte).count();
+        decoded.truncate(length);
         Self::parse(String::from_utf8(decoded).map_err(|_| BadTarget::NotUtf8)?)
     }
 
@@ -90,7 +91,7 @@ impl Target {
             return Err(BadTarget::Length);
         }
         if let Some(parts) = plain_url::prove(&text) {
-            return Ok(Self { text, parts });
+            return Ok(Self { text, parts, proven: true });
         }
         check(&text)?;
         let url = Url::parse(&text).map_err(|_| BadTarget::Unparsable)?;
@@ -121,7 +122,7 @@ impl Target {
             query: url[..Position::AfterPath].len(),
             fragment: url[..Position::AfterQuery].len(),
         };
-        Ok(Self { text: url.into(), parts })
+        Ok(Self { text: url.into(), parts, proven: false })
     }
 
     /// Reads a finished Location once more, as the browser will that gets it.
@@ -130,7 +131,7 @@ impl Target {
     /// [`BadTarget::Ambiguous`] unless it is of visible ASCII and the parser prints it as it stands.
     pub(super) fn read_back(text: String) -> Result<Self, BadTarget> {
         if let Some(parts) = plain_url::prove(&text) {
-            return Ok(Self { text, parts });
+            return Ok(Self { text, parts, proven: true });
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(BadTarget::Ambiguous);
@@ -142,11 +143,21 @@ impl Target {
         Self::of(url)
     }
 
+    /// The URL that a text is, if it is proven to be this one but for the query and the fragment; else gives it back.
+    pub(super) fn with_another_query(&self, text: String) -> Result<Self, String> {
+        let same = self.proven && text.as_bytes().starts_with(self.up_to_query().as_bytes());
+        let parts = if same { plain_url::prove_behind_path(&text, self.parts) } else { None };
+        match parts {
+            Some(parts) => Ok(Self { text, parts, proven: true }),
+            None => Err(text),
+        }
+    }
+
     /// The same with room for so many bytes that are added later.
     pub(super) fn with_room(&self, room: usize) -> Self {
         let mut text = String::with_capacity(self.text.len() + room);
         text.push_str(&self.text);
-        Self { text, parts: self.parts }
+        Self { text, parts: self.parts, proven: self.proven }
     }
 
     /// The whole URL.
@@ -194,7 +205,17 @@ impl Target {
     /// The fragment without its `#`.
     #[must_use]
     pub fn fragment(&self) -> Option<&str> {
-        self.between(self.parts.fragment, self.text.len()).strip_prefix('#')
+        self.marked_fragment().strip_prefix('#')
+    }
+
+    /// All that stands before the question mark of the query.
+    pub(super) fn up_to_query(&self) -> &str {
+        self.between(0, self.parts.query)
+    }
+
+    /// The fragment with its `#`; nothing if there is none.
+    pub(super) fn marked_fragment(&self) -> &str {
+        self.between(self.parts.fragment, self.text.len())
     }
 
     /// Adds a path behind its own, with one `/` between them.
@@ -251,6 +272,15 @@ impl Target {
     }
 }
 
+/// However they were read.
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.parts == other.parts
+    }
+}
+
+impl Eq for Target {}
+
 impl From<Target> for String {
     fn from(target: Target) -> Self {
         target.text
@@ -288,13 +318,6 @@ fn check(text: &str) -> Result<(), BadTarget> {
         return Err(BadTarget::TrailingDot);
     }
     Ok(())
-}
-
-/// The byte that two hexadecimal digits behind a `%` stand for, and what follows; without them the `%` stands for itself.
-fn escaped(behind: &[u8]) -> Option<(u8, &[u8])> {
-    let [high, low, next @ ..] = behind else { return None };
-    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16)?).ok();
-    Some((digit(*high)? << 4 | digit(*low)?, next))
 }
 
 /// Whether a path is free of all that two programs may read in two ways: a dot segment, an empty segment (one slash at
@@ -403,6 +426,32 @@ mod tests {
         ] {
             assert_eq!(read(raw).as_str(), expected, "{raw}");
         }
+    }
+
+    #[test]
+    fn another_query_may_stand_only_behind_the_same_path() {
+        let target = parsed("https://ok.example/cart?a=1#f");
+        for (text, expected) in [
+            ("https://ok.example/cart?a=1&kmi=x#f", true),
+            ("https://ok.example/cart?a=1#f", true),
+            ("https://ok.example/cart", true),
+            ("https://ok.example/cart#?", true),
+            ("https://ok.example/cartoon", false),
+            ("https://ok.example/cart/x", false),
+            ("https://ok.example/", false),
+            ("https://evil.example/cart?a=1", false),
+            ("http://ok.example/cart", false),
+            ("https://ok.example/cart?a b", false),
+            ("https://ok.example/cart?\u{e9}", false),
+            ("https://ok.example/cart#`", false),
+            ("", false),
+        ] {
+            let another = target.with_another_query(text.to_owned());
+            assert_eq!(another.is_ok(), expected, "{text}");
+            assert!(another.map_or_else(|same| same == text, |another| another == parsed(text)), "{text}");
+        }
+        // What the parser has changed is read by it again.
+        assert!(parsed("https://OK.example/cart").with_another_query("https://ok.example/cart".to_owned()).is_err());
     }
 
     #[test]

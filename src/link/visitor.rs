@@ -1,6 +1,6 @@
 //! Who the visitor is: the identity in his cookies, and what tells his browser from others.
 
-use super::cookie::read;
+use super::cookie::{CookieName, read};
 use super::decision::NotCarried;
 use super::identity::Identity;
 use super::pair::Pair;
@@ -11,21 +11,21 @@ use super::visit::Visit;
 /// The first usable identity among the named cookies.
 pub(super) fn read_identity<'v, 'n>(
     cookies: &[&'v [u8]],
-    names: impl Iterator<Item = &'n str>,
+    names: impl Iterator<Item = &'n CookieName>,
     trace: &mut impl Trace,
 ) -> Result<Identity<'v>, NotCarried> {
     let mut names = names;
     let mut why_none = NotCarried::Absent;
     for name in names.by_ref() {
         match read(cookies, name).map(Identity::from_cookie) {
-            None => trace.step(Step::CookieAbsent(name)),
+            None => trace.step(Step::CookieAbsent(name.as_str())),
             Some(Err(unusable)) => {
-                trace.step(Step::CookieUnusable(name, unusable));
+                trace.step(Step::CookieUnusable(name.as_str(), unusable));
                 why_none = NotCarried::Unusable;
             }
             Some(Ok(identity)) => {
-                trace.step(Step::CookieTaken(name, &identity));
-                names.for_each(|name| trace.step(Step::CookieNotNeeded(name)));
+                trace.step(Step::CookieTaken(name.as_str(), &identity));
+                names.for_each(|name| trace.step(Step::CookieNotNeeded(name.as_str())));
                 return Ok(identity);
             }
         }
