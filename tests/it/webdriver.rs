@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -34,18 +34,26 @@ impl Browser {
 
     fn chromium(preferences: &Value) -> Self {
         let home = tempfile::tempdir().unwrap();
+        // It looks for a port that is free in IPv6, and ends if that is taken in IPv4: then another one may be free in both.
+        let started = (0..5).find_map(|_| Self::chromedriver(home.path()));
+        let (driver, port) = started.expect("a driver that listens");
+        let capabilities = chromium_capabilities(home.path(), preferences);
+        Self::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &capabilities, driver, home)
+    }
+
+    /// A driver and its port, unless it ends at once.
+    fn chromedriver(home: &Path) -> Option<(Program, u16)> {
         // Where there is `setpriv`, the driver ends even if the test program is killed, and the browser ends with it.
         let bound = find("setpriv").map(|setpriv| [setpriv, "--pdeathsig".into(), "KILL".into()]);
         let mut words = bound.into_iter().flatten().chain(find("chromedriver"));
         let mut driver = Command::new(words.next().expect("a driver"));
         // Whatever the browser leaves behind goes into the folder, and nothing comes from the user's own.
-        driver.args(words).arg("--port=0").env("HOME", home.path()).env("TMPDIR", home.path());
+        driver.args(words).arg("--port=0").env("HOME", home).env("TMPDIR", home);
         driver.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
         let mut driver = Program::spawn(driver.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
-        let line = announced(&mut driver, "started successfully on port ");
+        let line = announced(&mut driver, "started successfully on port ")?;
         let port = line.rsplit(' ').next().and_then(|port| port.trim_end_matches('.').parse().ok()).expect("a port");
-        let capabilities = chromium_capabilities(home.path(), preferences);
-        Self::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &capabilities, driver, home)
+        Some((driver, port))
     }
 
     /// Opens a session with a driver that listens.
@@ -187,15 +195,18 @@ impl Drop for Browser {
     }
 }
 
-/// What a program says in the line that holds `mark`. It is read on until it ends, so that it never waits to be heard.
-fn announced(program: &mut Program, mark: &str) -> String {
+/// What a program says in the line that holds `mark`; `None` if it ends before. It is read on until it ends, so that it never
+/// waits to be heard.
+fn announced(program: &mut Program, mark: &str) -> Option<String> {
     let lines = BufReader::new(program.child.stdout.take().expect("a pipe")).lines();
     let (say, said) = mpsc::channel();
     thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(say.send(line))));
     loop {
-        let line = said.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{mark} was not said: {error}"));
-        if line.contains(mark) {
-            return line.trim().to_owned();
+        match said.recv_timeout(PATIENCE) {
+            Ok(line) if line.contains(mark) => return Some(line.trim().to_owned()),
+            Ok(_) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => panic!("{mark} was not said"),
         }
     }
 }
