@@ -420,9 +420,27 @@ fn mixed_load_leaves_nothing_behind() {
     });
     eventually("an end of connections", || (served.metric("crosslink_connections") < 0.5).then_some(()));
     eventually("the descriptors of the start", || (served.descriptors() <= descriptors).then_some(()));
-    let (least, most) = (memory.iter().min().unwrap(), memory.iter().max().unwrap());
+    // The log's buffers fill, each up to 1 MiB, whenever its reader is not given the processor: that is for a moment.
+    let mut minutes: Vec<_> = memory.chunks(60).map(median).collect();
+    minutes.sort_unstable();
+    let [least, most] = [memory.iter().min(), memory.iter().max()].map(Option::unwrap);
+    let (lowest, highest) = (minutes[0], minutes[minutes.len() - 1]);
     println!("{whole:?}: {sent} lines of the tables and {} requests on one connection", kept.into_inner());
-    println!("{descriptors} descriptors as at the start; {least} to {most} KiB of memory after {warm_up:?}");
+    println!("{descriptors} descriptors as at the start");
+    println!(
+        "KiB of memory after {warm_up:?}: {lowest} to {highest} in the middle of each minute, {least} to {most} in all"
+    );
     served.stop();
-    assert!(!is_long() || most * 10 <= least * 11, "memory grows: {memory:?}");
+    assert!(!is_long() || highest * 10 <= lowest * 11, "memory grows: {memory:?}");
+    assert!(!is_long() || most * 10 <= least * 11 + 10 * LOG_BUFFERS, "more than the log's buffers fill: {memory:?}");
 }
+
+fn median(readings: &[u64]) -> u64 {
+    let mut sorted = readings.to_vec();
+    sorted.sort_unstable();
+    sorted[sorted.len() / 2]
+}
+
+/// In KiB, what the log's buffers hold at the most on two cores: one each, and the one that is being written, and what the
+/// last one had before it grew.
+const LOG_BUFFERS: u64 = 4 * 1024;
