@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hyper::Version;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 
 use crate::link::{Method, Visit, is_opt_out, is_prefetch};
 
@@ -17,8 +18,8 @@ pub fn with_visit<T>(head: &Parts, now: SystemTime, look: impl FnOnce(&Visit<'_>
     };
     look(&Visit {
         method: method(head.method.as_str().as_bytes()),
-        host: fields.host.or_else(|| authority_of_http2(head)),
-        authority: head.uri.authority().map(hyper::http::uri::Authority::as_str),
+        host: fields.host.or_else(|| authority_of_http2(head).map(str::as_bytes)),
+        authority: head.uri.authority().map(Authority::as_str),
         path: head.uri.path(),
         query: head.uri.query(),
         cookies,
@@ -108,18 +109,17 @@ fn method(name: &[u8]) -> Method {
     }
 }
 
-/// The host that a request names, if it names one.
-pub(super) fn host(head: &Parts) -> Option<&[u8]> {
+/// The host that a request names, if it names one, and in visible ASCII.
+pub(super) fn host(head: &Parts) -> Option<&str> {
     let mut hosts = head.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Some(host.as_bytes()),
+        (Some(host), None) => host.to_str().ok(),
         (None, _) => authority_of_http2(head),
         _ => None,
     }
 }
 
 /// Which in HTTP/2 may stand there without a `Host` (RFC 9113, 8.3.1).
-fn authority_of_http2(head: &Parts) -> Option<&[u8]> {
-    let authority = head.uri.authority().filter(|_| head.version == Version::HTTP_2);
-    authority.map(|host| host.as_str().as_bytes())
+fn authority_of_http2(head: &Parts) -> Option<&str> {
+    head.uri.authority().filter(|_| head.version == Version::HTTP_2).map(Authority::as_str)
 }

@@ -98,7 +98,7 @@ impl RequestLog {
                 // Somebody's who may have written anything.
                 Role::None => loggable_host(host),
                 // One of the configuration's.
-                Role::Origin | Role::Destination => std::str::from_utf8(host).ok(),
+                Role::Origin | Role::Destination => Some(host),
             }),
             path: loggable_path(head.uri.path()),
             identity,
@@ -152,10 +152,10 @@ fn told<'h>(head: &'h Parts, name: &str, is_right: fn(&str) -> bool) -> Option<&
 
 /// The host as it was asked for, if it looks like one: an operator must see which host is not configured, and nobody
 /// may write anything else into the log with it.
-fn loggable_host(host: &[u8]) -> Option<&str> {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
-    let plain = host.len() <= 255 && host.iter().all(is_plain) && HostPort::parse(host).is_some();
-    std::str::from_utf8(host).ok().filter(|host| plain && !is_telling(host))
+fn loggable_host(host: &str) -> Option<&str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    let plain = host.len() <= 255 && host.bytes().all(is_plain) && HostPort::parse(host.as_bytes()).is_some();
+    Some(host).filter(|host| plain && !is_telling(host))
 }
 
 /// The path up to the first thing that a path seldom has and a query always: a link that somebody escaped once too often,
@@ -305,7 +305,7 @@ mod tests {
             ("bob@bob.com", None),
             ("", None),
         ] {
-            assert_eq!(loggable_host(host.as_bytes()), expected, "{host}");
+            assert_eq!(loggable_host(host), expected, "{host}");
         }
     }
 }

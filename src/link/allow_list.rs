@@ -61,7 +61,7 @@ impl<'l> AllowList<'l> {
     /// [`NotAllowed`] with the reason of the entry that came nearest.
     pub fn admit(&self, target: Target) -> Result<Destination, NotAllowed> {
         let mut best: Result<u32, NotAllowed> = Err(NotAllowed::Host);
-        self.entries_for(target.host()).for_each(|(pair, entry)| {
+        self.each_entry_for(target.host(), |pair, entry| {
             best = match (best, entry.judge(&target)) {
                 (Ok(best), Ok(())) => Ok(best.min(pair)),
                 (Err(_), Ok(())) => Ok(pair),
@@ -72,16 +72,20 @@ impl<'l> AllowList<'l> {
         best.map(|pair| Destination { target, pair: pair as usize })
     }
 
-    /// The entries for a host, in any order, each with the number of its pair.
-    fn entries_for<'h>(&self, host: &'h str) -> impl Iterator<Item = (u32, EntryRef<'h>)>
-    where
-        'l: 'h,
-    {
+    /// Looks at the entries for a host, in any order, each with the number of its pair.
+    fn each_entry_for(&self, host: &str, mut look: impl FnMut(u32, EntryRef<'_>)) {
         let Self { hosts, origin } = *self;
+        hosts.each_open_to(origin, host, false, &mut look);
         // A name such as `a..ok.example` lies below nothing: no resolver knows it, and only attackers write it.
-        let above = if hosts.has_wildcards(Some(origin)) && is_host_name(host) { host } else { "" };
-        let below = parents(above).flat_map(move |name| hosts.open_to(origin, name, true));
-        hosts.open_to(origin, host, false).chain(below.filter(move |(_, entry)| entry.owns(host)))
+        if hosts.has_wildcards(Some(origin)) && is_host_name(host) {
+            for name in parents(host) {
+                hosts.each_open_to(origin, name, true, |pair, entry| {
+                    if entry.owns(host) {
+                        look(pair, entry);
+                    }
+                });
+            }
+        }
     }
 }
 

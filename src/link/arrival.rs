@@ -110,11 +110,10 @@ impl<'l> Arrival<'l> {
         if land.outcome == Outcome::Kept {
             return;
         }
-        let anonymous = self.anonymous_cookie();
         // Beside a `cookie` that is there, which scripts read first, the other one would never be seen.
-        let has_own = read(visit.cookies, self.cookie.name).is_some_and(|value| !value.is_empty());
-        land.set_cookie = Some(match anonymous {
-            Some(name) if token.is_some() && identity.class() == Class::Anonymous && !has_own => {
+        let has_own = || read(visit.cookies, self.cookie.name).is_some_and(|value| !value.is_empty());
+        land.set_cookie = Some(match self.anonymous_cookie() {
+            Some(name) if token.is_some() && identity.class() == Class::Anonymous && !has_own() => {
                 IdentityCookie { name, ..self.cookie }.write(identity)
             }
             _ => self.cookie.write(identity),

@@ -136,7 +136,7 @@ impl IdentityCookie<'_> {
     #[must_use]
     pub fn write(&self, identity: &Identity<'_>) -> String {
         let max_age = cookie::time::Duration::seconds(i64::try_from(self.max_age.as_secs()).unwrap_or(i64::MAX));
-        let mut cookie = Cookie::build((self.name.as_str(), identity.escaped().to_string()))
+        let mut cookie = Cookie::build((self.name.as_str(), identity.escaped().collect::<String>()))
             .path("/")
             .max_age(max_age)
             .secure(self.secure)

@@ -185,12 +185,8 @@ impl<'a> EntryRef<'a> {
 
     /// `scheme://host[:port]` with this entry's scheme and port and the given host.
     pub(super) fn origin_with(&self, host: &str) -> String {
-        let scheme = self.scheme.as_str();
-        if self.port == self.scheme.default_port() {
-            format!("{scheme}://{host}")
-        } else {
-            format!("{scheme}://{host}:{}", self.port)
-        }
+        let origin = [self.scheme.as_str(), "://", host].concat();
+        if self.port == self.scheme.default_port() { origin } else { format!("{origin}:{}", self.port) }
     }
 
     /// Whether a host below this `*.` entry belongs to the same owner: no public suffix stands between the two, as in

@@ -51,7 +51,9 @@ pub(super) fn value(pair: &str) -> &str {
 /// ASCII.
 pub(super) fn to_visible_ascii(text: &str) -> impl Iterator<Item = &str> {
     const INVISIBLE: &AsciiSet = &CONTROLS.add(b' ');
-    utf8_percent_encode(text, INVISIBLE)
+    // Nearly every text has nothing to escape, and then is one piece at once.
+    let (plain, rest) = if text.bytes().all(|byte| byte.is_ascii_graphic()) { (Some(text), "") } else { (None, text) };
+    plain.into_iter().chain(utf8_percent_encode(rest, INVISIBLE))
 }
 
 #[cfg(test)]
