@@ -145,6 +145,8 @@ impl Explanation {
                 self.line("answer", format!("the clean URL; {} ({})", landed(*outcome), outcome.as_str()));
             }
             Decision::Identify(identify) => self.identified(identify, linker),
+            Decision::Script => self.line("answer", "the script that sends this site's links here"),
+            Decision::Pairs(list) => self.line("answer", format!("what the script may send here: {list}")),
             Decision::HonoursGpc => self.line("answer", "this origin says that it honours Sec-GPC"),
             Decision::Refuse(refusal, _) => {
                 self.line("answer", format!("refused ({}): {}", refusal.code(), advice(*refusal, linker)));

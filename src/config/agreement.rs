@@ -71,6 +71,9 @@ fn disagreement(pair: &DomainPair, entry: &Entry, other: (&DomainPair, Scheme)) 
     if other.consent.gpc != pair.consent.gpc {
         return Some((format!("{} disagree about `consent.gpc` for this host", names()), "give both the same `gpc`"));
     }
+    if other.post != pair.post {
+        return Some((format!("{} disagree about `post` for this host", names()), "give both the same `post`"));
+    }
     if other.parameter != pair.parameter {
         return Some((
             format!("{} disagree about the parameter of this host", names()),

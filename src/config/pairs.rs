@@ -8,10 +8,11 @@ use super::landing::{Of, landing};
 use super::raw::{RawDefaults, RawIdentity, RawLanding, RawPair};
 use super::text::{Placed, Text, as_list, texts};
 use super::trust::{consent, seal};
-use super::value::truth;
+use super::value::{truth, word};
 use super::{agreement, cookie_name, links};
 use crate::link::{
-    BadEntry, BadParameter, CookieName, DomainPair, Entry, Keys, Landing, Origin, Parameter, Scheme, Seal, Settings,
+    BadEntry, BadParameter, CookieName, Decode, DomainPair, Entry, Keys, Landing, Origin, Parameter, Post, Scheme,
+    Seal, Settings,
 };
 
 /// Checks every pair, and all of them together.
@@ -67,11 +68,14 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, made: &mut Made, fau
     let of = Of { destinations: &destinations, parameter: &parameter, keys };
     let landing = landing(raw.landing.as_deref(), landing_defaults, &of, faults);
     let links = raw.links.as_ref().map(|raw| links::links(raw, &destinations, faults)).unwrap_or_default();
+    let identity = raw.identity.as_deref().or(defaults.identity.as_ref());
     let settings = Settings {
-        cookies: cookies(raw.identity.as_deref().or(defaults.identity.as_ref()), faults),
+        cookies: cookies(identity, faults),
+        decode: word(identity.and_then(|raw| raw.decode.as_ref()), Decode::Percent, &DECODE, faults),
         hand_off: hand_off(raw, landing.as_ref(), keys, faults),
         bind_user_agent: truth(raw.bind_user_agent.as_deref(), faults),
         consent: consent(raw.consent.as_deref(), faults),
+        post: word(raw.post.as_deref(), Post::Preserve, &POST, faults),
         landing,
         parameter,
     };
@@ -263,6 +267,8 @@ fn cookies(raw: Option<&RawIdentity>, faults: &mut Faults) -> Vec<CookieName> {
     cookies.value.iter().map(|name| cookie_name::check(name, faults)).collect()
 }
 
+const DECODE: [(&str, Decode); 2] = [("percent", Decode::Percent), ("json", Decode::Json)];
+const POST: [(&str, Post); 2] = [("preserve", Post::Preserve), ("refuse", Post::Refuse)];
 /// How many different settings are looked at: with more, each pair would be compared with many that differ.
 const RECENT: usize = 8;
 /// The place of a value that stands nowhere.

@@ -143,6 +143,7 @@ impl<'t> Item<'t> {
             hand_off: None,
             bind_user_agent: None,
             consent: None,
+            post: None,
             landing: self.lands.then(|| Box::new(landing())),
         }
     }

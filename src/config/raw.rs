@@ -258,6 +258,10 @@ pub(super) struct RawPair {
     /// What is asked before an identity is carried.
     #[serde(default, deserialize_with = "present")]
     pub consent: Option<Box<RawConsent>>,
+    /// What becomes of a form that is sent by `POST`, on both sides.
+    #[schemars(with = "Option<String>", extend("enum" = ["preserve", "refuse"], "default" = "preserve"))]
+    #[serde(default, deserialize_with = "present")]
+    pub post: Option<Box<Text>>,
     /// What happens on the destination: `landing: {}` for the defaults; left out, crosslink does not answer there.
     // With nothing behind it this is `Some(None)`: neither on nor off.
     #[serde(default, deserialize_with = "present")]
@@ -273,6 +277,10 @@ pub(super) struct RawIdentity {
     #[schemars(with = "Option<Vec<String>>", extend("minItems" = 1, "default" = ["km_ni", "km_ai"]))]
     #[serde(default, deserialize_with = "present")]
     pub cookies: Option<Placed<Vec<Text>>>,
+    /// How they hold it: percent-escaped, and with `json` perhaps in quotes.
+    #[schemars(with = "Option<String>", extend("enum" = ["percent", "json"], "default" = "percent"))]
+    #[serde(default, deserialize_with = "present")]
+    pub decode: Option<Text>,
 }
 
 /// What happens on the destination.

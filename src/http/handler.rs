@@ -68,7 +68,7 @@ impl Handler {
         };
         let took = came.by_timer.elapsed();
         self.metrics.count(self.core, &decision, &rules.counts, took);
-        let status = response::status(&decision).as_u16();
+        let status = response::status(&decision, &head.headers).as_u16();
         self.log.write(&decision, &head, rules.trusts(peer), status, came.by_clock, took);
         response::of(decision, head.headers)
     }

@@ -104,6 +104,7 @@ fn once<'a>(known: &mut Option<&'a [u8]>, value: &'a [u8]) {
 fn method(name: &[u8]) -> Method {
     match name {
         b"GET" => Method::Get,
+        b"POST" => Method::Post,
         b"HEAD" => Method::Head,
         _ => Method::Other,
     }

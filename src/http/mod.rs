@@ -8,6 +8,7 @@ mod http2;
 mod log_line;
 pub mod request_log;
 pub mod response;
+mod script;
 pub mod server;
 mod stream;
 pub mod tls;

@@ -66,22 +66,7 @@ impl RequestLog {
         if !wanted {
             return;
         }
-        let (pair, outcome, identity) = match decision {
-            Decision::HandOff(hand_off) => (
-                Some(hand_off.pair.name),
-                "handed_off",
-                Some(hand_off.carried.map_or_else(NotCarried::as_str, Class::as_str)),
-            ),
-            Decision::Land(Land { pair, outcome, class, .. })
-            | Decision::Identify(Identify::Landed(Land { pair, outcome, class, .. })) => {
-                (Some(pair.name), outcome.as_str(), class.map(Class::as_str))
-            }
-            Decision::HonoursGpc => (None, "honours_gpc", None),
-            Decision::Identify(Identify::Nothing) => (None, "no_identity", None),
-            Decision::Refuse(refusal, _) | Decision::Identify(Identify::Refused(refusal, _)) => {
-                (None, refusal.code(), None)
-            }
-        };
+        let (pair, outcome, identity) = words(decision);
         let told = |name, is_right| if trusted { told(head, name, is_right) } else { None };
         let line = Line {
             time: came,
@@ -92,6 +77,7 @@ impl RequestLog {
             method: match head.method {
                 Method::GET => "GET",
                 Method::HEAD => "HEAD",
+                Method::POST => "POST",
                 _ => "other",
             },
             host: host(head).and_then(|host| match decision.role() {
@@ -139,6 +125,28 @@ impl RequestLog {
 impl Ids {
     fn next(&self) -> Id<'static> {
         Id::Own(self.start, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The pair of a decision, what it was, and which identity went along or why none.
+fn words<'d>(decision: &'d Decision<'_>) -> (Option<&'d str>, &'static str, Option<&'static str>) {
+    match decision {
+        Decision::HandOff(hand_off) => (
+            Some(hand_off.pair.name),
+            "handed_off",
+            Some(hand_off.carried.map_or_else(NotCarried::as_str, Class::as_str)),
+        ),
+        Decision::Land(Land { pair, outcome, class, .. })
+        | Decision::Identify(Identify::Landed(Land { pair, outcome, class, .. })) => {
+            (Some(pair.name), outcome.as_str(), class.map(Class::as_str))
+        }
+        Decision::HonoursGpc => (None, "honours_gpc", None),
+        Decision::Script => (None, "script", None),
+        Decision::Pairs(_) => (None, "pairs", None),
+        Decision::Identify(Identify::Nothing) => (None, "no_identity", None),
+        Decision::Refuse(refusal, _) | Decision::Identify(Identify::Refused(refusal, _)) => {
+            (None, refusal.code(), None)
+        }
     }
 }
 

@@ -3,11 +3,12 @@
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 
+use super::script;
 use crate::link::{Decision, HandOff, Identify, Land, Refusal};
 
 /// The whole answer to a decision. `headers` are those of the request: their room is used again.
@@ -16,35 +17,78 @@ use crate::link::{Decision, HandOff, Identify, Land, Refusal};
 /// seeing the page that the visitor came from.
 #[must_use]
 pub fn of(decision: Decision<'_>, mut headers: HeaderMap) -> Response<Full<Bytes>> {
-    headers.clear();
-    let status = status(&decision);
+    let status = status(&decision, &headers);
     let body = match decision {
-        Decision::HandOff(HandOff { destination, .. }) => redirect(destination.into_location(), None, &mut headers),
-        Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie, &mut headers),
-        Decision::Identify(Identify::Landed(Land { set_cookie, .. })) => go_on(set_cookie, &mut headers),
-        Decision::Identify(Identify::Nothing | Identify::Refused(..)) => go_on(None, &mut headers),
-        Decision::HonoursGpc => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            GPC_SUPPORT
+        Decision::Script => script_for(&mut headers),
+        Decision::Pairs(list) => pairs(&list, &mut headers),
+        other => {
+            headers.clear();
+            Bytes::from_static(short(other, &mut headers).as_bytes())
         }
-        Decision::Refuse(refusal, _) => refuse(refusal, &mut headers),
     };
-    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+    let mut response = Response::new(Full::new(if status == StatusCode::NOT_MODIFIED { Bytes::new() } else { body }));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
-/// The status of the answer to a decision.
-#[must_use]
-pub fn status(decision: &Decision<'_>) -> StatusCode {
+/// What has no body, or one of a line.
+fn short(decision: Decision<'_>, headers: &mut HeaderMap) -> &'static str {
     match decision {
+        Decision::HandOff(HandOff { destination, .. }) => redirect(destination.into_location(), None, headers),
+        Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie, headers),
+        Decision::Identify(Identify::Landed(Land { set_cookie, .. })) => go_on(set_cookie, headers),
+        Decision::Identify(Identify::Nothing | Identify::Refused(..)) => go_on(None, headers),
+        Decision::HonoursGpc => {
+            headers.insert(CONTENT_TYPE, JSON);
+            GPC_SUPPORT
+        }
+        Decision::Refuse(refusal, _) => refuse(refusal, headers),
+        Decision::Script | Decision::Pairs(_) => "",
+    }
+}
+
+/// The status of the answer to a decision on a request with these headers.
+#[must_use]
+pub fn status(decision: &Decision<'_>, headers: &HeaderMap) -> StatusCode {
+    match decision {
+        Decision::Script if script::is_known(headers, script::SCRIPT) => StatusCode::NOT_MODIFIED,
+        Decision::Pairs(list) if script::is_known(headers, list.as_bytes()) => StatusCode::NOT_MODIFIED,
+        Decision::Script | Decision::Pairs(_) => StatusCode::OK,
+        // After 302 a browser would ask with GET, and drop the form.
+        Decision::HandOff(HandOff { posted: true, .. }) | Decision::Land(Land { posted: true, .. }) => {
+            StatusCode::TEMPORARY_REDIRECT
+        }
         Decision::HandOff(_) | Decision::Land(_) => StatusCode::FOUND,
         // What a proxy takes for "serve the page", whatever else is there to say: a visitor must not pay for what is
         // wrong here or in the proxy's configuration.
         Decision::Identify(_) | Decision::HonoursGpc => StatusCode::OK,
         Decision::Refuse(refusal, _) => sentence(*refusal).0,
     }
+}
+
+fn script_for(headers: &mut HeaderMap) -> Bytes {
+    let (coding, bytes) = script::accepted(headers);
+    file(HeaderValue::from_static("text/javascript; charset=utf-8"), script::SCRIPT, headers);
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if let Some(coding) = coding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+    }
+    Bytes::from_static(bytes)
+}
+
+fn pairs(list: &str, headers: &mut HeaderMap) -> Bytes {
+    file(JSON, list.as_bytes(), headers);
+    Bytes::copy_from_slice(list.as_bytes())
+}
+
+/// The headers of what a browser may keep for some minutes, whoever the visitor is.
+fn file(content_type: HeaderValue, content: &[u8], headers: &mut HeaderMap) {
+    headers.clear();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    add(ETAG, script::etag(content), headers);
 }
 
 fn redirect(location: String, set_cookie: Option<String>, headers: &mut HeaderMap) -> &'static str {
@@ -70,9 +114,9 @@ fn add(name: HeaderName, value: String, headers: &mut HeaderMap) {
 fn refuse(refusal: Refusal, headers: &mut HeaderMap) -> &'static str {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, NO_STORE);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     if refusal == Refusal::MethodNotAllowed {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
     }
     sentence(refusal).1
 }
@@ -93,7 +137,7 @@ fn sentence(refusal: Refusal) -> (StatusCode, &'static str) {
         Refusal::UnknownLink => (StatusCode::NOT_FOUND, "unknown_link: This site has no link of that name.\n"),
         Refusal::NotFound => (StatusCode::NOT_FOUND, "not_found: There is nothing at this address.\n"),
         Refusal::MethodNotAllowed => {
-            (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed: Links are followed with GET or HEAD.\n")
+            (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed: Links are followed with GET, HEAD or POST.\n")
         }
         Refusal::UnknownHost => {
             (StatusCode::MISDIRECTED_REQUEST, "unknown_host: This server does not answer for that host.\n")
@@ -103,4 +147,6 @@ fn sentence(refusal: Refusal) -> (StatusCode, &'static str) {
 
 /// What `/.well-known/gpc.json` says, and since when.
 const GPC_SUPPORT: &str = "{\"gpc\":true,\"lastUpdate\":\"2026-11-22\"}\n";
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

@@ -10,7 +10,7 @@ use super::pair::{Existing, Pair, Seal};
 use super::query::to_visible_ascii;
 use super::token::{Keys, Opened, Sealed};
 use super::trace::{Step, Trace};
-use super::visit::Visit;
+use super::visit::{Method, Visit};
 use super::visitor::{binding, read_identity};
 
 /// A host on which identities land.
@@ -48,6 +48,7 @@ impl<'l> Arrival<'l> {
             class: None,
             set_cookie: None,
             first_use: None,
+            posted: visit.method == Method::Post,
         };
         match self.believe(kept.arrived(), &destination, visit, trace) {
             Ok(believed) => self.adopt(&believed, visit, &mut land, trace),
@@ -124,7 +125,8 @@ impl<'l> Arrival<'l> {
     fn judge(&self, arriving: &Identity<'_>, sealed: bool, visit: &Visit<'_>, trace: &mut impl Trace) -> Outcome {
         let (own, anonymous) = (self.cookie.name, self.anonymous_cookie());
         let others = self.pair.cookies.iter().filter(|name| *name != own && Some(*name) != anonymous);
-        let existing = read_identity(visit.cookies, std::iter::once(own).chain(anonymous).chain(others), trace);
+        let existing =
+            read_identity(visit.cookies, &self.pair, std::iter::once(own).chain(anonymous).chain(others), trace);
         let by_default = if sealed { Existing::Replace } else { Existing::KeepNamed };
         let rule = self.pair.landing.as_ref().and_then(|landing| landing.existing).unwrap_or(by_default);
         match (existing, rule) {

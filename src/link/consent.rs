@@ -67,7 +67,7 @@ impl Consent {
 pub(super) fn is_navigation(visit: &Visit<'_>) -> bool {
     let is_one_of =
         |value: Option<&[u8]>, words: &[&[u8]]| value.is_none_or(|value| words.contains(&value.trim_ascii()));
-    visit.method == Method::Get
+    matches!(visit.method, Method::Get | Method::Post)
         && is_one_of(visit.fetch_mode, &[b"navigate"])
         && is_one_of(visit.fetch_dest, &[b"document", b"iframe"])
 }

@@ -1,5 +1,7 @@
 //! What is answered, as plain data: no status code, no header, no type of any HTTP library.
 
+use std::sync::Arc;
+
 use super::allow_list::Destination;
 use super::consent::Withheld;
 use super::identity::Class;
@@ -37,6 +39,10 @@ pub enum Decision<'l> {
     Identify(Identify<'l>),
     /// Say that this origin honours Global Privacy Control.
     HonoursGpc,
+    /// Give the script that sends the links of this origin's pages here.
+    Script,
+    /// Tell that script what this origin's pairs admit: a list in JSON.
+    Pairs(Arc<str>),
     /// Serve nothing.
     Refuse(Refusal, Role),
 }
@@ -50,6 +56,8 @@ pub struct HandOff<'l> {
     pub destination: Destination,
     /// The class of the identity that goes along, or why none does.
     pub carried: Result<Class, NotCarried>,
+    /// Whether a form was sent, which goes along: method and body stay what they are.
+    pub posted: bool,
 }
 
 /// A visitor arrives on a destination with an identity in the URL.
@@ -68,6 +76,8 @@ pub struct Land<'l> {
     /// The token whose first use must be proven, and is then remembered, before the cookie is set; whoever can't prove
     /// it calls [`Land::not_first`].
     pub first_use: Option<FirstUse>,
+    /// Whether a form was sent, which goes along: method and body stay what they are.
+    pub posted: bool,
 }
 
 /// What a proxy learns that asks before it serves a page itself. Whatever it is, the visitor gets the page.
@@ -174,7 +184,7 @@ words! {
         UnknownHost => "unknown_host",
         /// Neither a hand-off nor a landing.
         NotFound => "not_found",
-        /// A method other than `GET` and `HEAD`.
+        /// A method other than `GET`, `HEAD` and `POST`; or `POST` where it is refused.
         MethodNotAllowed => "method_not_allowed",
         /// A browser that only fetches ahead; it loads normally at the click.
         Prefetch => "prefetch",
@@ -208,7 +218,7 @@ impl Decision<'_> {
     #[must_use]
     pub fn role(&self) -> Role {
         match self {
-            Self::HandOff(_) | Self::HonoursGpc => Role::Origin,
+            Self::HandOff(_) | Self::HonoursGpc | Self::Script | Self::Pairs(_) => Role::Origin,
             Self::Land(_) | Self::Identify(Identify::Landed(_) | Identify::Nothing) => Role::Destination,
             Self::Refuse(_, role) | Self::Identify(Identify::Refused(_, role)) => *role,
         }
@@ -238,7 +248,9 @@ impl Decision<'_> {
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refuse(refusal, _) | Self::Identify(Identify::Refused(refusal, _)) => Some(*refusal),
-            Self::HandOff(_) | Self::Land(_) | Self::HonoursGpc | Self::Identify(_) => None,
+            Self::HandOff(_) | Self::Land(_) | Self::HonoursGpc | Self::Script | Self::Pairs(_) | Self::Identify(_) => {
+                None
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use psl::{List, Psl};
 use url::Host;
 
 use super::plain_url;
@@ -121,6 +122,20 @@ pub(super) fn is_normal(host: &str) -> bool {
 /// Whether a text is proven to be a name that the parser gives back as it is. Nearly all hosts are.
 fn is_plain(text: &str) -> bool {
     text.len() <= MAX_NAME && plain_url::is_plain_host(text)
+}
+
+/// Whether there may be public suffixes somewhere below a host, as `s3.amazonaws.com` is below `amazonaws.com`.
+///
+/// Nobody who searches the list for a name looks at more of its labels than the list can tell apart: it is asked for a name
+/// below the host, and then whether it has looked that far.
+pub(super) fn may_hold_public_suffixes(host: &str) -> bool {
+    let mut looked_below = false;
+    let below = std::iter::once_with(|| {
+        looked_below = true;
+        &b"x"[..]
+    });
+    List.find(host.as_bytes().rsplit(|byte| *byte == b'.').chain(below));
+    looked_below
 }
 
 /// The registrable domain of a host as it stands in a URL or a `Host`, where it has one.
@@ -330,6 +345,15 @@ mod tests {
         assert!(Domain::parse("co.uk").unwrap().is_public_suffix());
         assert!(Domain::parse("compute.amazonaws.com").unwrap().holds_public_suffixes());
         assert!(!Domain::parse("shop.example").unwrap().holds_public_suffixes());
+        for (host, expected) in [
+            ("amazonaws.com", true),
+            ("s3.amazonaws.com", false),
+            ("shop.example", false),
+            ("yoursite.com", false),
+            ("3rd-party-checkout.com", false),
+        ] {
+            assert_eq!(may_hold_public_suffixes(host), expected, "{host}");
+        }
     }
 
     #[test]

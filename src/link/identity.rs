@@ -32,6 +32,16 @@ pub enum Class {
     Anonymous,
 }
 
+/// How a cookie holds an identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Decode {
+    /// Percent-escaped, as `encodeURIComponent` writes it.
+    #[default]
+    Percent,
+    /// The same, and perhaps in the quotes of a JSON string, as Segment's script writes it.
+    Json,
+}
+
 /// Why a value can't serve as an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
@@ -43,6 +53,8 @@ pub enum Unusable {
     BadEscape,
     /// The decoded bytes are not UTF-8.
     NotUtf8,
+    /// It begins with a quote, and is no JSON string.
+    BadJson,
     /// A control character.
     Control,
     /// A word such as `null` or `guest`, under which all visitors would become one.
@@ -70,6 +82,21 @@ impl<'a> Identity<'a> {
             ),
             Some(_) => Value::Text(percent_decode(raw).decode_utf8().map_err(|_| Unusable::NotUtf8)?),
         })
+    }
+
+    /// Reads a cookie's value as it is written there.
+    ///
+    /// # Errors
+    /// As [`Identity::from_cookie`], and [`Unusable::BadJson`].
+    pub fn from_cookie_as(decode: Decode, raw: &'a [u8]) -> Result<Self, Unusable> {
+        if decode == Decode::Json {
+            let text = percent_decode(raw).decode_utf8().map_err(|_| Unusable::NotUtf8)?;
+            if text.starts_with('"') && has_whole_escapes(raw) {
+                let value = serde_json::from_str(&text).map_err(|_| Unusable::BadJson)?;
+                return Self::new(Value::Text(Cow::Owned(value)));
+            }
+        }
+        Self::from_cookie(raw)
     }
 
     /// Reads a query's value as the script reads it: like a cookie's, but `+` is a space.
@@ -186,6 +213,7 @@ impl fmt::Display for Unusable {
             Self::TooLong => "it is over 255 characters",
             Self::BadEscape => "it has a `%` without two hexadecimal digits",
             Self::NotUtf8 => "its bytes are not UTF-8",
+            Self::BadJson => "it begins with a quote and is no JSON string",
             Self::Control => "it has a control character",
             Self::Placeholder => "it is a word that all visitors would share, such as `null` or `guest`",
         })
@@ -266,6 +294,29 @@ mod tests {
         ] {
             assert_eq!(cookie(raw).as_deref(), Ok(expected), "{raw}");
         }
+    }
+
+    #[test]
+    fn a_json_string_loses_its_quotes_where_that_is_asked_for() {
+        for (raw, expected) in [
+            ("%229f1c%22", Ok("9f1c")),
+            ("\"9f1c\"", Ok("9f1c")),
+            ("9f1c", Ok("9f1c")),
+            ("bob%40bob.com", Ok("bob@bob.com")),
+            ("%22a%5C%22b%5Cu00e9%22", Ok("a\"b\u{e9}")),
+            ("%229f1c", Err(Unusable::BadJson)),
+            ("%22a%22b", Err(Unusable::BadJson)),
+            ("%22a%0Ab%22", Err(Unusable::BadJson)),
+            ("%22a%5Cnb%22", Err(Unusable::Control)),
+            ("%22%22", Err(Unusable::Empty)),
+            ("%22null%22", Err(Unusable::Placeholder)),
+            ("%22a%2%22", Err(Unusable::BadEscape)),
+            ("%ff", Err(Unusable::NotUtf8)),
+        ] {
+            let read = Identity::from_cookie_as(Decode::Json, raw.as_bytes());
+            assert_eq!(read.as_ref().map(Identity::reveal).map_err(|why| *why), expected, "{raw}");
+        }
+        assert_eq!(Identity::from_cookie_as(Decode::Percent, b"%22a%22").unwrap().reveal(), "\"a\"");
     }
 
     #[test]

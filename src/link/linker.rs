@@ -12,7 +12,8 @@ use super::hosts::Hosts;
 use super::identify;
 use super::links::{LinkNames, Links};
 use super::origin::{OriginRules, bad_to};
-use super::pair::{DomainPair, Pair, Settings};
+use super::pair::{DomainPair, Pair, Post, Settings};
+use super::scripts::Scripts;
 use super::sites;
 use super::texts::{TextAt, number};
 use super::token::Keys;
@@ -21,7 +22,7 @@ use super::visit::{Method, Visit};
 use super::visitor::{binding, read_identity};
 
 /// The immutable rules of all pairs; what a new configuration replaces as a whole.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Linker {
     route: String,
     keys: Keys,
@@ -30,6 +31,7 @@ pub struct Linker {
     links: Links,
     /// The numbers of the origins, in order, of which a pair ignores Global Privacy Control.
     ignore_gpc: Vec<u32>,
+    scripts: Scripts,
 }
 
 impl Linker {
@@ -47,6 +49,7 @@ impl Linker {
             hosts: Hosts::default(),
             links: Links::default(),
             ignore_gpc: Vec::new(),
+            scripts: Scripts::default(),
         };
         let entries = pairs.iter().map(|pair| pair.destinations.len()).sum();
         linker.hosts.reserve(pairs.len(), entries);
@@ -129,7 +132,7 @@ impl Linker {
         }
         let origin = site.origin;
         if visit.path == GPC_PATH
-            && visit.method != Method::Other
+            && matches!(visit.method, Method::Get | Method::Head)
             && origin.is_some_and(|origin| self.honours_gpc(origin))
         {
             return Decision::HonoursGpc;
@@ -138,11 +141,28 @@ impl Linker {
             && let Some(rest) = visit.path.strip_prefix(self.route.as_str())
             && (rest.is_empty() || (rest.starts_with('/') && rest != "/"))
         {
+            if let Some(decision) = self.file(origin, rest, visit) {
+                return decision;
+            }
             let handed_off =
                 not_served(visit).map_or_else(|| self.hand_off(self.rules(origin), rest, visit, trace), Err);
             return handed_off.map_or_else(|refusal| Decision::Refuse(refusal, Role::Origin), Decision::HandOff);
         }
         refuse(Refusal::NotFound)
+    }
+
+    /// What the pages of an origin load from here.
+    fn file(&self, origin: u32, rest: &str, visit: &Visit<'_>) -> Option<Decision<'_>> {
+        let is_script = match rest {
+            SCRIPT => true,
+            PAIRS => false,
+            _ => return None,
+        };
+        Some(match visit.method {
+            Method::Get | Method::Head if is_script => Decision::Script,
+            Method::Get | Method::Head => Decision::Pairs(self.scripts.pairs(origin, &self.hosts)),
+            Method::Post | Method::Other => Decision::Refuse(Refusal::MethodNotAllowed, Role::Origin),
+        })
     }
 
     /// What a proxy learns about the page that its visitor asked for.
@@ -203,16 +223,17 @@ impl Linker {
         // `admit` names a pair that `new` numbered, so there always is one.
         let pair = self.pair(admitted.pair()).ok_or(Refusal::NotAllowed)?;
         trace.step(Step::Admitted(pair));
+        let posted = posted(visit, &pair)?;
 
         let identity = match pair.consent.refuses_to_carry(visit) {
             Some(why) => Err(why.into()),
-            None => read_identity(visit.cookies, pair.cookies.iter(), trace),
+            None => read_identity(visit.cookies, &pair, pair.cookies.iter(), trace),
         };
         let sent = rules.send(&admitted, &pair, identity.as_ref(), |identity, destination| {
             self.keys.seal(identity, binding(&pair, destination, visit), visit.now)
         });
         let (destination, carried) = sent.map_err(|why| bad_to(why, trace))?;
-        Ok(HandOff { pair, destination, carried: carried.and(identity.map(|identity| identity.class())) })
+        Ok(HandOff { pair, destination, carried: carried.and(identity.map(|identity| identity.class())), posted })
     }
 }
 
@@ -231,10 +252,14 @@ impl<'l> Site<'l, '_> {
         let query = visit.query.filter(|query| arrival.pair.parameter.is_in(query))?;
         Some(match not_served(visit) {
             Some(refusal) => Err(refusal),
-            None => Ok(arrival.land(&self.host.host, query, visit, trace)),
+            None => posted(visit, &arrival.pair).map(|_| arrival.land(&self.host.host, query, visit, trace)),
         })
     }
 }
+
+/// The script for an origin's pages, behind the route, and what it asks for.
+const SCRIPT: &str = "/link.js";
+const PAIRS: &str = "/pairs.json";
 
 /// Where a site says that it honours the signal (Global Privacy Control, "GPC Support Resource").
 const GPC_PATH: &str = "/.well-known/gpc.json";
@@ -252,6 +277,14 @@ fn not_served(visit: &Visit<'_>) -> Option<Refusal> {
         return Some(Refusal::MethodNotAllowed);
     }
     visit.purpose.is_some_and(is_prefetch).then_some(Refusal::Prefetch)
+}
+
+/// Whether a form was sent, which the pair may refuse.
+fn posted(visit: &Visit<'_>, pair: &Pair<'_>) -> Result<bool, Refusal> {
+    match (visit.method, pair.post) {
+        (Method::Post, Post::Refuse) => Err(Refusal::MethodNotAllowed),
+        (method, _) => Ok(method == Method::Post),
+    }
 }
 
 /// Whether the first item of `Sec-Purpose` is `prefetch` (Fetch Standard, "Sec-Purpose"): `prefetch;prerender` is.

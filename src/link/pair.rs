@@ -10,6 +10,7 @@ use super::cookie::{CookieDomain, CookieName, IdentityCookie, SameSite};
 use super::decoration::Parameter;
 use super::domain::Domain;
 use super::entry::{Entry, EntryRef, Scheme};
+use super::identity::Decode;
 use super::target::Target;
 
 /// One checked entry of `pairs`.
@@ -45,12 +46,16 @@ pub struct Settings {
     pub parameter: Parameter,
     /// The cookies that hold an identity, the most telling first.
     pub cookies: Vec<CookieName>,
+    /// How it is written there.
+    pub decode: Decode,
     /// How the identity travels.
     pub hand_off: Seal,
     /// Whether a token is bound to the visitor's `User-Agent`, on both sides.
     pub bind_user_agent: bool,
     /// What is asked of a visitor first.
     pub consent: Consent,
+    /// What becomes of a form that is sent by `POST`, on both sides.
+    pub post: Post,
     /// What to do on the destination; `None` where crosslink does not answer there.
     pub landing: Option<Landing>,
 }
@@ -82,6 +87,16 @@ pub struct Landing {
     /// What wins if the visitor has another identity here; `None` for [`Existing::Replace`] where the arriving one was
     /// sealed, and [`Existing::KeepNamed`] where it was not.
     pub existing: Option<Existing>,
+}
+
+/// What becomes of a form that is sent by `POST`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Post {
+    /// It is sent on as it is, method and body.
+    #[default]
+    Preserve,
+    /// It is not served.
+    Refuse,
 }
 
 /// Whether an identity travels in plain text or sealed.

@@ -62,6 +62,8 @@ impl<'a> Visit<'a> {
 pub enum Method {
     /// Somebody goes there.
     Get,
+    /// Somebody sends a form there.
+    Post,
     /// Somebody looks whether it is there, which must change nothing.
     Head,
     /// Anything else, which is not served.

@@ -8,16 +8,17 @@ use super::token::Binding;
 use super::trace::{Step, Trace};
 use super::visit::Visit;
 
-/// The first usable identity among the named cookies.
+/// The first usable identity among the named cookies of a pair.
 pub(super) fn read_identity<'v, 'n>(
     cookies: &[&'v [u8]],
+    pair: &Pair<'_>,
     names: impl Iterator<Item = &'n CookieName>,
     trace: &mut impl Trace,
 ) -> Result<Identity<'v>, NotCarried> {
     let mut names = names;
     let mut why_none = NotCarried::Absent;
     for name in names.by_ref() {
-        match read(cookies, name).map(Identity::from_cookie) {
+        match read(cookies, name).map(|value| Identity::from_cookie_as(pair.decode, value)) {
             None => trace.step(Step::CookieAbsent(name.as_str())),
             Some(Err(unusable)) => {
                 trace.step(Step::CookieUnusable(name.as_str(), unusable));

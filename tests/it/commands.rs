@@ -133,7 +133,7 @@ fn explain_tells_each_step() {
         ("dot_segment", 1, format!("{shop}/go/checkout/%2E?a=1#top"), &[]),
         ("not_allowed", 1, format!("{shop}/go?to=https://evil.example"), &[]),
         ("not_allowed_port", 1, format!("{shop}/go?to={checkout}:8443"), &[]),
-        ("method_not_allowed", 1, format!("{shop}/go/checkout"), &["--method", "POST"]),
+        ("method_not_allowed", 1, format!("{shop}/go/checkout"), &["--method", "PUT"]),
         ("prefetch", 1, format!("{shop}/go/checkout"), &["--header", "Sec-Purpose: prefetch;prerender"]),
     ] {
         let arguments: Vec<&str> = ["explain", &url].into_iter().chain(more.iter().copied()).collect();

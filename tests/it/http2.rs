@@ -116,7 +116,7 @@ fn a_target_is_a_path() {
         ("GET", "//go/checkout", "not_found"),
         ("OPTIONS", "*", "bad_host"),
         ("GET", "*", "bad_host"),
-        ("POST", "/go/checkout", "method_not_allowed"),
+        ("PUT", "/go/checkout", "method_not_allowed"),
     ] {
         let stream = client.ask(&head(method, HOST, path));
         let answer = client.answer(stream);

@@ -117,7 +117,7 @@ struct Request {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let method = select(&[Method::Get, Method::Get, Method::Get, Method::Head, Method::Other][..]);
+    let method = select(&[Method::Get, Method::Get, Method::Get, Method::Post, Method::Head, Method::Other][..]);
     let hosts = &["www.yoursite.com", "shop.example", "ok.example", "a.wild.example", "paths.example", "[::1]:8080"];
     let host =
         prop_oneof![8 => select(&hosts[..]).prop_map(|host| Some(host.to_owned())), 1 => proptest::option::of(text())];
@@ -197,13 +197,26 @@ fn is_allowed(location: &str) -> bool {
 /// All that a decision says, in a form that can be compared and shown.
 fn in_words(decision: &Decision<'_>) -> String {
     match decision {
-        Decision::HandOff(HandOff { pair, destination, carried }) => {
-            format!("{} hands off to {}, {carried:?}", pair.name, destination.target().as_str())
+        Decision::HandOff(HandOff { pair, destination, carried, posted }) => {
+            format!("{} hands off to {}, {carried:?}, {posted}", pair.name, destination.target().as_str())
         }
-        Decision::Land(Land { pair, location, outcome, class, set_cookie, first_use })
-        | Decision::Identify(Identify::Landed(Land { pair, location, outcome, class, set_cookie, first_use })) => {
-            format!("{} lands at {location}, {outcome:?}, {class:?}, {set_cookie:?}, {first_use:?}", pair.name)
+        Decision::Land(Land { pair, location, outcome, class, set_cookie, first_use, posted })
+        | Decision::Identify(Identify::Landed(Land {
+            pair,
+            location,
+            outcome,
+            class,
+            set_cookie,
+            first_use,
+            posted,
+        })) => {
+            format!(
+                "{} lands at {location}, {outcome:?}, {class:?}, {set_cookie:?}, {first_use:?}, {posted}",
+                pair.name
+            )
         }
+        Decision::Script => "the script".to_owned(),
+        Decision::Pairs(list) => list.to_string(),
         Decision::HonoursGpc => "honours Sec-GPC".to_owned(),
         Decision::Identify(Identify::Nothing) => "nothing to identify".to_owned(),
         Decision::Refuse(refusal, role) | Decision::Identify(Identify::Refused(refusal, role)) => {
@@ -252,7 +265,11 @@ proptest! {
                 prop_assert!(land.location.bytes().all(|byte| byte.is_ascii_graphic()), "{}", land.location);
                 prop_assert!(land.set_cookie.is_none_or(|cookie| cookie.starts_with("km_ni=") && cookie.is_ascii()));
             }
-            Decision::HonoursGpc | Decision::Refuse(..) | Decision::Identify(_) => {}
+            Decision::HonoursGpc
+            | Decision::Script
+            | Decision::Pairs(_)
+            | Decision::Refuse(..)
+            | Decision::Identify(_) => {}
         }
     }
 

@@ -341,7 +341,7 @@ fn asked_on_the_way_what_lands_nothing_gets_the_page(kind: &'static Kind) {
             (&["--header", "Sec-GPC: 1"], says("GET"), None),
             (&["--header", "Sec-Purpose: prefetch"], says("GET"), None),
             (&["--head"], String::new(), None),
-            (&["--data", "a=1&kmi=bob"], says("POST") + "a=1&kmi=bob", None),
+            (&["--data", "a=1&kmi=bob"], says("POST") + "a=1&kmi=bob", Some("bob")),
             (&["--request", "DELETE"], says("DELETE"), None),
             // What a visitor says in the proxy's name is not heard.
             (&["--header", "X-Original-URI: /?kmi=eve"], says("GET"), Some("bob")),

@@ -77,7 +77,7 @@ fn what_comes_behind_a_body_is_not_taken_for_a_request() {
         let head = format!("POST /go/checkout HTTP/1.1\r\nHost: www.yoursite.com\r\n{post}");
         let reply = client.ask(head.as_bytes()).unwrap();
         // It is said, so that a proxy does not send somebody else's request on this connection.
-        assert_eq!((reply.status, reply.field("connection")), (405, Some("close")), "{post:?}");
+        assert_eq!((reply.status, reply.field("connection")), (307, Some("close")), "{post:?}");
         assert!(client.ask(ASK).is_none(), "{post:?}");
     }
 }

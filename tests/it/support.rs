@@ -261,6 +261,12 @@ impl Client {
 
     /// Reads one reply; `None` if the connection ends before one begins.
     pub fn reply(&mut self) -> Option<Reply> {
+        let (reply, body) = self.reply_and_body()?;
+        Some(Reply { body: String::from_utf8(body).unwrap(), ..reply })
+    }
+
+    /// The same for a body that is no text.
+    pub fn reply_and_body(&mut self) -> Option<(Reply, Vec<u8>)> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -274,12 +280,11 @@ impl Client {
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next()?.split(' ').nth(1)?.parse().expect("a status");
         let fields = lines.filter_map(|line| line.split_once(": ")).map(|(n, v)| (n.to_owned(), v.to_owned()));
-        let mut reply = Reply { status, fields: fields.collect(), body: String::new() };
+        let reply = Reply { status, fields: fields.collect(), body: String::new() };
         let length = reply.field("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; if self.is_head { 0 } else { length }];
         self.stream.read_exact(&mut body).expect("a whole body");
-        reply.body = String::from_utf8(body).unwrap();
-        Some(reply)
+        Some((reply, body))
     }
 
     /// Waits for the server to close the connection, and gives how long that took. What comes before is dropped.
