@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use super::forms;
 use super::text::{OneOrMany, Placed, Text};
 
-/// The configuration of crosslink. Its README says more about each key.
+/// The configuration of crosslink. `docs/reference.md` says more about each key.
 #[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {

@@ -65,7 +65,7 @@ impl<'a> Identity<'a> {
     /// Reads a cookie's value: percent-decoded once, `+` is a plus, as `decodeURIComponent` reads it.
     ///
     /// # Errors
-    /// [`Unusable`] by the rules of the crate's README, "Which identity".
+    /// [`Unusable`] by the rules of docs/how-it-works.md, "Which identity".
     pub fn from_cookie(raw: &'a [u8]) -> Result<Self, Unusable> {
         if !raw.contains(&b'%') {
             let value = std::str::from_utf8(raw).map_err(|_| Unusable::NotUtf8)?;

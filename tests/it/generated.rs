@@ -54,14 +54,14 @@ fn the_schema_is_that_of_the_types() {
 
 #[test]
 fn every_configuration_that_is_shown_fits_the_schema() {
-    let readme = tempfile::tempdir().unwrap();
+    let shown = tempfile::tempdir().unwrap();
     let mut files = vec![repository("config/minimal.yaml"), repository("tests/data/warnings_sealed.yaml")];
     for folder in ["config", "deploy"] {
         configurations(&repository(folder), &mut files);
     }
-    for (number, block) in readme::blocks("yaml").iter().enumerate() {
-        let file = readme.path().join(format!("{number}.yaml"));
-        fs::write(&file, block).unwrap();
+    for (number, (_, text)) in readme::configurations().iter().enumerate() {
+        let file = shown.path().join(format!("{number}.yaml"));
+        fs::write(&file, text).unwrap();
         files.push(file);
     }
     assert!(files.len() >= 5, "{files:?}");

@@ -134,7 +134,7 @@ fn configuration(manifests: &[Value], key: &str) -> String {
     text.replace(&format!("{KEYS}/2026-11.key"), key)
 }
 
-/// A key, as the README has the Secret filled.
+/// A key, as docs/installing.md has the Secret filled.
 fn key() -> tempfile::NamedTempFile {
     let key = tempfile::NamedTempFile::new().unwrap();
     let made = crosslink().arg("keygen").stdin(Stdio::null()).output().unwrap();

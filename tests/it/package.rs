@@ -35,6 +35,7 @@ fn the_package_holds_what_belongs_around_the_program() {
         "-rw-r--r-- usr/share/zsh/vendor-completions/_crosslink",
         "-rw-r--r-- usr/share/fish/vendor_completions.d/crosslink.fish",
         "-rw-r--r-- usr/share/doc/crosslink/README.md",
+        "-rw-r--r-- usr/share/doc/crosslink/docs/README.md",
         "-rw-r--r-- usr/share/doc/crosslink/copyright",
     ] {
         let (mode, name) = file.split_once(' ').unwrap();

@@ -32,7 +32,7 @@ fn promtool_is_content_with_the_rules() {
 }
 
 #[test]
-fn every_alert_is_tried_and_in_the_readme() {
+fn every_alert_is_tried_and_in_the_handbook() {
     let names = |text: &str, mark: &str| -> BTreeSet<String> {
         text.lines().filter_map(|line| line.trim().strip_prefix(mark)).map(str::to_owned).collect()
     };
@@ -41,7 +41,10 @@ fn every_alert_is_tried_and_in_the_readme() {
         let fires = tests.contains(&format!(r#"ALERTS{{alertname="{alert}", alertstate="firing""#));
         let has_words = tests.split("alertname: ").any(|test| test.starts_with(&alert) && test.contains("exp_alerts"));
         assert!(fires || has_words, "no test fires {alert}");
-        assert!(read("README.md").contains(&format!("`{alert}`")), "the README does not tell of {alert}");
+        assert!(
+            read("docs/monitoring.md").contains(&format!("`{alert}`")),
+            "docs/monitoring.md does not tell of {alert}"
+        );
     }
 }
 
@@ -57,7 +60,10 @@ fn rules_and_dashboard_name_only_what_there_is() {
             "info" => format!("{family}_info"),
             _ => family.to_owned(),
         };
-        assert!(read("README.md").contains(&format!("`{family}`")), "the README does not tell of {family}");
+        assert!(
+            read("docs/monitoring.md").contains(&format!("`{family}`")),
+            "docs/monitoring.md does not tell of {family}"
+        );
     }
     for file in ["prometheus/rules.yml", "prometheus/rules_test.yml", "grafana/crosslink.json"] {
         let text = read(&format!("deploy/{file}"));

@@ -20,7 +20,7 @@ fn unit(name: &str) -> PathBuf {
     repository("deploy/systemd").join(name)
 }
 
-/// A machine with crosslink installed as the README says.
+/// A machine with crosslink installed as docs/installing.md says.
 fn installed() -> Option<Machine> {
     let machine = Machine::boot()?;
     fs::copy(env!("CARGO_BIN_EXE_crosslink"), machine.shared("crosslink")).unwrap();
