@@ -8,10 +8,12 @@
     .then((texts) => (entries = texts))
     .catch(() => {}); // Then links are plain.
 
+  // Some browsers keep an `xn--` that stands for nothing.
+  const labels = /^((?!xn--.{0,2}(\.|$))[\w-]+(\.|$))+$/;
   const admits = (entry, url) => {
     const [, scheme, wild, host, path] = /^(https?:)\/\/(\*)?([^/]*)(.*)$/.exec(entry);
     return url.protocol === scheme
-      && (wild ? url.host.endsWith(host) && url.hostname.length < 254 && /^[\w-]+(\.[\w-]+)+$/.test(url.hostname) : url.host === host)
+      && (wild ? url.host.endsWith(host) && url.hostname.length < 254 && labels.test(url.hostname) : url.host === host)
       && (!path || ((url.pathname + "/").startsWith(path + "/") && !/\/\/|[;\\]|%2f|%5c/i.test(url.pathname)));
   };
   const routed = (url) =>

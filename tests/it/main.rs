@@ -12,6 +12,7 @@ mod admin;
 mod allocations;
 mod attacks;
 mod browser;
+mod browser_script;
 mod browser_sealed;
 mod commands;
 mod config_faults;

@@ -94,6 +94,35 @@ impl Browser {
         self.post(&format!("{}/click", self.element(css)), &json!({}));
     }
 
+    /// Clicks what a CSS selector finds first with a button of the mouse (0 is the left one, 1 the middle one), while a key is
+    /// held if one is given.
+    pub fn click_with(&self, css: &str, button: u32, key: Option<&str>) {
+        let element = json!({ ELEMENT: self.element(css).trim_start_matches("/element/") });
+        let keys = |kind: &str| key.map_or(json!({ "type": "pause" }), |key| json!({ "type": kind, "value": key }));
+        let pause = json!({ "type": "pause" });
+        let mouse = [
+            json!({ "type": "pointerMove", "origin": element, "x": 0, "y": 0 }),
+            pause.clone(),
+            json!({ "type": "pointerDown", "button": button }),
+            json!({ "type": "pointerUp", "button": button }),
+            pause.clone(),
+        ];
+        let board = [&pause, &keys("keyDown"), &pause, &pause, &keys("keyUp")];
+        self.post(
+            "/actions",
+            &json!({ "actions": [
+                { "type": "key", "id": "keys", "actions": board },
+                { "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": mouse },
+            ] }),
+        );
+        self.done("DELETE", "/actions", &Value::Null);
+    }
+
+    /// Types into what a CSS selector finds first.
+    pub fn type_into(&self, css: &str, text: &str) {
+        self.post(&format!("{}/value", self.element(css)), &json!({ "text": text }));
+    }
+
     /// The text of what a CSS selector finds first, as it is shown.
     pub fn text(&self, css: &str) -> String {
         text_of(self.get(&format!("{}/text", self.element(css))))
