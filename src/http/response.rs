@@ -54,7 +54,6 @@ pub fn status(decision: &Decision<'_>, headers: &HeaderMap) -> StatusCode {
     match decision {
         Decision::Script if script::is_known(headers, script::SCRIPT) => StatusCode::NOT_MODIFIED,
         Decision::Pairs(list) if script::is_known(headers, list.as_bytes()) => StatusCode::NOT_MODIFIED,
-        Decision::Script | Decision::Pairs(_) => StatusCode::OK,
         // After 302 a browser would ask with GET, and drop the form.
         Decision::HandOff(HandOff { posted: true, .. }) | Decision::Land(Land { posted: true, .. }) => {
             StatusCode::TEMPORARY_REDIRECT
@@ -62,7 +61,7 @@ pub fn status(decision: &Decision<'_>, headers: &HeaderMap) -> StatusCode {
         Decision::HandOff(_) | Decision::Land(_) => StatusCode::FOUND,
         // What a proxy takes for "serve the page", whatever else is there to say: a visitor must not pay for what is
         // wrong here or in the proxy's configuration.
-        Decision::Identify(_) | Decision::HonoursGpc => StatusCode::OK,
+        Decision::Identify(_) | Decision::HonoursGpc | Decision::Script | Decision::Pairs(_) => StatusCode::OK,
         Decision::Refuse(refusal, _) => sentence(*refusal).0,
     }
 }

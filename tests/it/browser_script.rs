@@ -157,12 +157,15 @@ fn start() -> Option<(Sites, Browser)> {
     needs(&["chromium", "chromedriver", "openssl"]).then(|| (Sites::start(configuration, page), Browser::start()))
 }
 
+/// What a visitor does.
+type Act<'a> = Box<dyn Fn(&Browser) + 'a>;
+
 #[test]
 fn whatever_is_clicked_takes_the_visitor_along() {
     let Some((sites, browser)) = start() else { return };
     let click = |css: &'static str| move |browser: &Browser| browser.click(css);
     let with = |button, key| move |browser: &Browser| browser.click_with("#plain", button, key);
-    let cases: [(&str, Box<dyn Fn(&Browser)>, &str); 10] = [
+    let cases: [(&str, Act<'_>, &str); 10] = [
         ("a left click", Box::new(click("#plain")), "GET pay.localhost/cart?a=1&kmi=bob"),
         ("a middle click", Box::new(with(1, None)), "GET pay.localhost/cart?a=1&kmi=bob"),
         ("Ctrl and a click", Box::new(with(0, Some("\u{e009}"))), "GET pay.localhost/cart?a=1&kmi=bob"),
