@@ -80,20 +80,20 @@ impl Domain {
         if self.is_ip {
             return None;
         }
-        psl::domain_str(&self.text)
+        registrable(&self.text)
     }
 
     /// Whether it is a public suffix such as `com`, `co.uk` or `github.io`, under which strangers have their names.
     #[must_use]
     pub fn is_public_suffix(&self) -> bool {
-        !self.is_ip && psl::suffix_str(&self.text) == Some(&*self.text)
+        !self.is_ip && public_suffix(&self.text) == Some(&*self.text)
     }
 
     /// Whether names directly under it are public suffixes, as under `compute.amazonaws.com` (the list says `*.`).
     #[must_use]
     pub fn holds_public_suffixes(&self) -> bool {
         let below = format!("x.{}", self.text);
-        !self.is_ip && psl::suffix_str(&below) == Some(below.as_str())
+        !self.is_ip && public_suffix(&below) == Some(below.as_str())
     }
 
     /// The names above it, nearest first; none for an IP address.
@@ -134,13 +134,27 @@ pub(super) fn may_hold_public_suffixes(host: &str) -> bool {
         looked_below = true;
         &b"x"[..]
     });
-    List.find(host.as_bytes().rsplit(|byte| *byte == b'.').chain(below));
+    suffix_length(&mut host.as_bytes().rsplit(|byte| *byte == b'.').chain(below));
     looked_below
 }
 
 /// The registrable domain of a host as it stands in a URL or a `Host`, where it has one.
 pub(super) fn registrable(host: &str) -> Option<&str> {
-    psl::domain_str(host)
+    let above = host.strip_suffix(public_suffix(host)?)?.strip_suffix('.')?;
+    let label = above.rsplit('.').next().filter(|label| !label.is_empty())?;
+    host.get(above.len() - label.len()..)
+}
+
+/// The public suffix that a host ends in.
+fn public_suffix(host: &str) -> Option<&str> {
+    let length = suffix_length(&mut host.as_bytes().rsplit(|byte| *byte == b'.'));
+    host.get(host.len().checked_sub(length)?..).filter(|suffix| !suffix.is_empty())
+}
+
+/// How long the public suffix of a name is, whose labels come from behind. The list is code, and large: this is the one place
+/// where it is built in.
+fn suffix_length(labels: &mut dyn Iterator<Item = &[u8]>) -> usize {
+    List.find(labels).len
 }
 
 /// The names above a host, nearest first: `b.c` and `c` for `a.b.c`.
