@@ -52,7 +52,8 @@ pub fn section(ground: &Ground, effort: Effort, only: &[String]) -> Outcome<Sect
             server.label.clone(),
             number(count, 0),
             number(count.zip(yardstick).map(|(count, yardstick)| count / yardstick), 2),
-            number(one(blocks), 2),
+            // Of an allocator that is not the system's DHAT sees nothing, which is not none.
+            number(one(blocks).filter(|blocks| *blocks > 0.0), 2),
             number(reads, 2),
             number(writes, 2),
             number(one(calls), 2),
@@ -176,5 +177,6 @@ const TEXT: &str = "\
 Counted and not timed, so this repeats to about a hundredth wherever it is done. A server runs under an instrument once for
 few requests and once for many, over 64 keep-alive connections; shown is the difference, divided by the requests between.
 Instructions are those of the program and its libraries, not of the kernel (callgrind). Allocations are blocks asked of the
-heap (DHAT), which is done for programs in Rust only. System calls (strace) are counted in all threads, those that write the
-log among them; a read that finds nothing counts too. valgrind can't run Go.";
+system's allocator (DHAT), which is done for programs in Rust only; crosslink has another one, of which DHAT sees nothing.
+System calls (strace) are counted in all threads, those that write the log among them; a read that finds nothing counts too.
+valgrind can't run Go.";
