@@ -1,7 +1,10 @@
 /* crosslink: a click on a link to an allowed destination goes through /go, a form too. The page stays as it is. */
 (() => {
   "use strict";
-  const go = document.currentScript.src.replace(/\/link\.js([?#].*)?$/, "");
+  const own = document.currentScript;
+  // It may be an image of that name.
+  if (!(own instanceof HTMLScriptElement)) return;
+  const go = own.src.replace(/\/link\.js([?#].*)?$/, "");
   let entries = [];
   fetch(go + "/pairs.json", { credentials: "omit" })
     .then((answer) => answer.json())
@@ -66,9 +69,9 @@
       to.type = "hidden";
       to.name = "to";
       to.value = url.href;
+      lend(element, name, go);
       form.append(to);
       setTimeout(() => to.remove());
-      lend(element, name, go);
     }
   };
 

@@ -26,7 +26,15 @@ pub fn of(decision: Decision<'_>, mut headers: HeaderMap) -> Response<Full<Bytes
             Bytes::from_static(short(other, &mut headers).as_bytes())
         }
     };
-    let mut response = Response::new(Full::new(if status == StatusCode::NOT_MODIFIED { Bytes::new() } else { body }));
+    let body = if status == StatusCode::NOT_MODIFIED {
+        // Whoever keeps the content keeps what was said of it too (RFC 9110, 15.4.5).
+        headers.remove(CONTENT_TYPE);
+        headers.remove(CONTENT_ENCODING);
+        Bytes::new()
+    } else {
+        body
+    };
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
@@ -52,7 +60,7 @@ fn short(decision: Decision<'_>, headers: &mut HeaderMap) -> &'static str {
 #[must_use]
 pub fn status(decision: &Decision<'_>, headers: &HeaderMap) -> StatusCode {
     match decision {
-        Decision::Script if script::is_known(headers, script::SCRIPT) => StatusCode::NOT_MODIFIED,
+        Decision::Script if script::is_known(headers, script::accepted(headers).1) => StatusCode::NOT_MODIFIED,
         Decision::Pairs(list) if script::is_known(headers, list.as_bytes()) => StatusCode::NOT_MODIFIED,
         // After 302 a browser would ask with GET, and drop the form.
         Decision::HandOff(HandOff { posted: true, .. }) | Decision::Land(Land { posted: true, .. }) => {
@@ -68,7 +76,7 @@ pub fn status(decision: &Decision<'_>, headers: &HeaderMap) -> StatusCode {
 
 fn script_for(headers: &mut HeaderMap) -> Bytes {
     let (coding, bytes) = script::accepted(headers);
-    file(HeaderValue::from_static("text/javascript; charset=utf-8"), script::SCRIPT, headers);
+    file(HeaderValue::from_static("text/javascript; charset=utf-8"), bytes, headers);
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     if let Some(coding) = coding {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));

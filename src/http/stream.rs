@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -144,9 +145,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Whoever was polled once wakes the task by himself; to poll both at each request would cost as much as to read it.
         let mut waits = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if !waits {
-            self.waker = Some(cx.waker().clone());
-        }
         let stops =
             !self.stopping && if waits { self.stop.is_cancelled() } else { self.stopped.as_mut().poll(cx).is_ready() };
         self.stopping |= stops;
@@ -161,7 +159,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
             } else if waits && !self.timer.is_elapsed() {
                 return Poll::Pending;
             }
-            ready!(self.timer.as_mut().poll(cx));
+            if self.timer.as_mut().poll(cx).is_pending() {
+                // Once the event loop has given the task enough for one turn, neither of the two takes note of it.
+                self.waker = has_budget_remaining().then(|| cx.waker().clone());
+                return Poll::Pending;
+            }
             let now = Instant::now();
             if deadline <= now {
                 self.life = Life::Over;

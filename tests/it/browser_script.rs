@@ -107,6 +107,9 @@ fn serve(mut stream: TcpStream, crosslink: SocketAddr, page: &str, seen: &Mutex<
         }
         ("default-src 'none'", "<!doctype html><title>there</title>".to_owned())
     };
+    // As a visitor's comment could hold it, on a site that cleans comments of scripts alone.
+    let image = "<img name=currentScript src=\"http://evil.localhost/link.js\"><script";
+    let page = if target == "/clobbered" { page.replace("<script", image) } else { page };
     let page = if target == "/without" { page.replace("<script", "<!--").replace("</script>", "-->") } else { page };
     let fields = "Content-Type: text/html; charset=utf-8\r\nConnection: close";
     let length = page.len();
@@ -298,6 +301,18 @@ fn without_crosslink_links_are_plain() {
         browser.click("#plain");
         sites.arrives("GET pay.localhost/cart?a=1", target);
     }
+}
+
+#[test]
+fn an_element_that_pretends_to_be_the_script_routes_nothing() {
+    let Some((sites, browser)) = start() else { return };
+    browser.go(&sites.at(SHOP, "/clobbered"));
+    assert_eq!(
+        browser.script("return [document.currentScript.localName, typeof crosslink]", &[]),
+        json!(["img", "undefined"])
+    );
+    browser.click("#plain");
+    sites.arrives("GET pay.localhost/cart?a=1", "a plain link");
 }
 
 #[test]

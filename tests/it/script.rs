@@ -54,6 +54,14 @@ fn it_is_compressed_as_the_browser_takes_it() {
         assert!(body.len() < 1500, "{coding}: {}", body.len());
         body
     };
+    let [plain, tag] = [None, Some("br")].map(|coding| {
+        let coding = coding.unwrap_or("identity").as_bytes();
+        app.ask("HEAD", HOST, "/go/link.js").field("Accept-Encoding", coding).send().field("etag").unwrap().to_owned()
+    });
+    assert_ne!(plain, tag, "a cache must not take one for the other");
+    let known = app.get(HOST, "/go/link.js").field("Accept-Encoding", b"br").field("If-None-Match", tag.as_bytes());
+    let known = known.send();
+    assert_eq!((known.status, known.field("content-encoding"), known.field("content-type")), (304, None, None));
     let mut script = String::new();
     GzDecoder::new(compressed("gzip, deflate", "gzip").as_slice()).read_to_string(&mut script).unwrap();
     assert_eq!(script, SCRIPT);
