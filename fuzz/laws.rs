@@ -34,8 +34,7 @@ pub fn both_readings_agree(text: &str) {
 pub fn no_location_leaves_the_list(request: &[u8]) {
     let mut lines = request.split(|byte| *byte == b'\n');
     let mut line = || lines.next().unwrap_or_default();
-    let host = line();
-    let [Ok(path), Ok(query)] = [line(), line()].map(str::from_utf8) else { return };
+    let [Ok(host), Ok(path), Ok(query)] = [line(), line(), line()].map(str::from_utf8) else { return };
     let cookies = &[line(), line()];
     let decision = linker().decide(&Visit { query: Some(query), cookies, now: 1_795_000_000, ..Visit::of(host, path) });
     match decision {
@@ -51,7 +50,7 @@ pub fn no_location_leaves_the_list(request: &[u8]) {
         }
         Decision::Land(land) => {
             let url = Url::parse(&land.location).expect("a Location that is a URL");
-            let host = str::from_utf8(host).expect("a host that was matched").to_ascii_lowercase();
+            let host = host.to_ascii_lowercase();
             let authority = url.origin().ascii_serialization();
             assert!(authority.starts_with("https://") && is_landing(&url), "{}", land.location);
             assert!(host.starts_with(url.host_str().unwrap_or("?")), "{host} lands at {authority}");

@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Version};
 use url::{Position, Url};
 
-use crate::http::head::with_visit;
+use crate::http::head::Asked;
 use crate::http::response;
 use crate::link::{Decision, HandOff, Identify, Land, Linker, NotCarried, Outcome, Pair, Refusal, Sealed, Step, Trace};
 
@@ -53,12 +53,9 @@ pub struct Explained {
 pub fn explain(linker: &Linker, question: Question<'_>) -> Result<Explained, Unaskable> {
     let head = request(question)?;
     let mut explanation = Explanation { text: format!("{} {}\n\n", question.method, question.url) };
-    let refused = with_visit(&head, SystemTime::now(), |visit| {
-        let decision = linker.decide_traced(visit, &mut explanation);
-        explanation.conclude(&decision, linker);
-        decision.refusal().is_some()
-    });
-    Ok(Explained { text: explanation.text, refused })
+    let decision = linker.decide_traced(&Asked::of(&head).visit(SystemTime::now()), &mut explanation);
+    explanation.conclude(&decision, linker, &head.method);
+    Ok(Explained { refused: decision.refusal().is_some(), text: explanation.text })
 }
 
 /// The head of the request that a browser would send for the URL: read by the URL Standard, as browsers do. Only dot
@@ -123,7 +120,7 @@ impl Explanation {
         let _ = writeln!(self.text, "{what:<9} {found}");
     }
 
-    fn conclude(&mut self, decision: &Decision<'_>, linker: &Linker) {
+    fn conclude(&mut self, decision: &Decision<'_>, linker: &Linker, method: &Method) {
         match decision {
             Decision::HandOff(HandOff { carried: Ok(class), .. }) => {
                 self.line("class", class.as_str());
@@ -152,7 +149,7 @@ impl Explanation {
                 self.line("answer", format!("refused ({}): {}", refusal.code(), advice(*refusal, linker)));
             }
         }
-        self.answer(&response::of(decision.clone(), HeaderMap::new()));
+        self.answer(&response::of(decision.clone(), method, HeaderMap::new()));
     }
 
     /// Whatever a proxy learns, it serves the page.

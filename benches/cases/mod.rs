@@ -94,7 +94,7 @@ impl Case {
             fetch_mode: Some(b"navigate"),
             fetch_dest: Some(b"document"),
             user_agent: Some(b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/130.0.0.0"),
-            ..Visit::of(self.host.as_bytes(), self.path)
+            ..Visit::of(self.host, self.path)
         })))
     }
 }

@@ -6,8 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use http_body_util::Full;
-use hyper::body::Bytes;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
@@ -18,6 +16,7 @@ use hyper::{Method, Response, StatusCode};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::content::Content;
 use crate::http::server::{self, Answer, Answered};
 use crate::metrics::Metrics;
 use crate::rules::LiveRules;
@@ -90,7 +89,7 @@ impl Answer for Admin {
 }
 
 impl Admin {
-    async fn told(&self, head: Parts) -> Response<Full<Bytes>> {
+    async fn told(&self, head: Parts) -> Response<Content> {
         if !self.audience.has(&head) {
             return answer(StatusCode::MISDIRECTED_REQUEST, TEXT, "unknown_host\n".to_owned());
         }
@@ -119,8 +118,8 @@ fn is_this_machine(host: &[u8]) -> bool {
     name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok()
 }
 
-fn answer(status: StatusCode, content: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn answer(status: StatusCode, content: &'static str, body: String) -> Response<Content> {
+    let mut response = Response::new(Content::from(body));
     *response.status_mut() = status;
     let fields = [
         (CONTENT_TYPE, content),

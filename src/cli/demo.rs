@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http_body_util::Full;
 use hyper::Response;
-use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -18,8 +16,9 @@ use tokio::net::TcpListener;
 use super::serve::{spawn_sink, stop_on_signals};
 use super::{Failure, cannot_listen, print, runtime};
 use crate::config;
+use crate::http::content::Content;
 use crate::http::handler::Handler;
-use crate::http::head::with_visit;
+use crate::http::head::Asked;
 use crate::http::request_log::RequestLog;
 use crate::http::server::{self, Answer, Answered, Listener, Terms};
 use crate::link::{CookieName, HostPort, Identity, Visit, read_cookie};
@@ -120,7 +119,7 @@ struct Demo {
 
 impl Answer for Demo {
     fn answer(&self, head: Parts, peer: IpAddr) -> Answered<'_> {
-        match with_visit(&head, SystemTime::now(), |visit| self.page(visit)) {
+        match self.page(&Asked::of(&head).visit(SystemTime::now())) {
             Some(page) => server::now(page),
             None => self.crosslink.answer(head, peer),
         }
@@ -133,7 +132,7 @@ impl Answer for Demo {
 
 impl Demo {
     /// The page of one of the two sites. On the checkout it answers only where crosslink has nothing to do.
-    fn page(&self, visit: &Visit<'_>) -> Option<Response<Full<Bytes>>> {
+    fn page(&self, visit: &Visit<'_>) -> Option<Response<Content>> {
         let host = HostPort::parse(visit.host?)?;
         if host.host == SHOP {
             self.remember(visit);
@@ -143,13 +142,13 @@ impl Demo {
         (host.host == CHECKOUT && visit.path == "/cart" && !lands).then(|| self.checkout(visit))
     }
 
-    fn shop(&self) -> Response<Full<Bytes>> {
+    fn shop(&self) -> Response<Content> {
         let checkout = format!("http://{CHECKOUT}:{}", self.port);
         let escaped = utf8_percent_encode(&checkout, ESCAPED).to_string();
         page(SHOP_PAGE, &[("checkout", &checkout), ("checkout_escaped", &escaped)])
     }
 
-    fn checkout(&self, visit: &Visit<'_>) -> Response<Full<Bytes>> {
+    fn checkout(&self, visit: &Visit<'_>) -> Response<Content> {
         let identity = identity(visit);
         let value = identity.as_ref().map_or("none", |identity| identity.reveal());
         let last_seen = self.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -204,7 +203,7 @@ fn cookie_rows(visit: &Visit<'_>) -> String {
 }
 
 /// Fills each `{{name}}` of a template once, so that a value which looks like one stays a value.
-fn page(template: &str, values: &[(&str, &str)]) -> Response<Full<Bytes>> {
+fn page(template: &str, values: &[(&str, &str)]) -> Response<Content> {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
     while let Some((before, (name, after))) =
@@ -215,7 +214,7 @@ fn page(template: &str, values: &[(&str, &str)]) -> Response<Full<Bytes>> {
         rest = after;
     }
     text.push_str(rest);
-    let mut response = Response::new(Full::new(Bytes::from(text)));
+    let mut response = Response::new(Content::from(text));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

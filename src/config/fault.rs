@@ -144,7 +144,9 @@ fn render<'f>(file: &str, text: &str, kind: &str, faults: impl Iterator<Item = (
     for (fault, more) in faults {
         let at = &fault.at;
         let line = lines.get(at.line as usize - 1).copied().unwrap_or_default();
-        let (line, span) = around(line, at);
+        let line = without_secrets(line);
+        let (line, span) =
+            around(&if fault.problem.starts_with(UNKNOWN_KEY) { without_value(&line, at) } else { line }, at);
         let more = if more == 0 { String::new() } else { format!(" (and {more} more like it)") };
         let title = format!("{file}:{}:{}: {kind}{}{more}", at.line, at.column, fault.shown_problem());
         let snippet = Snippet::source(line).line_start(at.line as usize).annotation(AnnotationKind::Primary.span(span));
@@ -161,12 +163,21 @@ fn around(line: &str, at: &Place) -> (String, Range<usize>) {
     let (column, length) = (at.column as usize - 1, at.length as usize);
     let first = column.saturating_sub(WINDOW);
     let length = length.clamp(1, WINDOW);
-    let line = without_secrets(line);
     let part: String = line.chars().skip(first).take(2 * WINDOW + length).collect();
     let byte_at = |character: usize| part.char_indices().nth(character).map_or(part.len(), |(byte, _)| byte);
     let start = byte_at(column - first);
     let end = byte_at(column - first + length).max(start);
     (part, start..end)
+}
+
+/// The same with each word hidden behind an unknown key: it may be a misspelt one, of a secret.
+fn without_value(line: &str, key: &Place) -> String {
+    let behind = (key.column - 1 + key.length) as usize;
+    // Without a colon it is a second value, cut off at a comma, and has none behind it.
+    let mut rest = line.chars().skip(behind).skip_while(|c| matches!(c, ' ' | '"' | '\''));
+    let has_value = rest.next() == Some(':');
+    let shown = |(at, c): (usize, char)| if has_value && at >= behind && c.is_alphanumeric() { '*' } else { c };
+    line.chars().enumerate().map(shown).collect()
 }
 
 /// A text with everything hidden that looks like a key or a password, each character by a star: a fault may end up in a
@@ -189,7 +200,7 @@ fn key_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// What stands between `:` and `@` of an address, behind `pass=`, and in the line of a password.
+/// What stands between `:` and `@` of an address, behind `pass=`, in the line of a password, and in a key of its own file.
 fn password_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
     let urls = text.match_indices("://").filter_map(|(at, scheme)| {
         let start = at + scheme.len();
@@ -215,7 +226,8 @@ fn password_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
             span.start > at && !word.contains('/') && !["file", "env"].contains(&word)
         })
     });
-    urls.chain(stores).chain(queries).chain(named)
+    let pem = text.find("-----BEGIN").map(|start| start..text.len());
+    urls.chain(pem).chain(stores).chain(queries).chain(named)
 }
 
 /// Where a key begins behind which a password may stand: the right one anywhere, one that is named alike where a colon
@@ -234,6 +246,9 @@ fn words(text: &str, belongs: impl Fn(char) -> bool) -> impl Iterator<Item = Ran
     let start_of = |part: &str| part.as_ptr().addr() - text.as_ptr().addr();
     text.split(move |c| !belongs(c)).map(move |word| start_of(word)..start_of(word) + word.len())
 }
+
+/// How the problem begins of a key that nobody knows.
+pub(super) const UNKNOWN_KEY: &str = "unknown key";
 
 /// How a key in PASERK form begins.
 const KEY_BEGINS: &str = "k4.local.";

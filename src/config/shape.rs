@@ -2,7 +2,7 @@
 
 use serde_yaml::Error;
 
-use super::fault::{ConfigFault, Place, number};
+use super::fault::{ConfigFault, Place, UNKNOWN_KEY, number};
 use super::spot::{Found, Spot, glued_key, tab_in_indentation};
 
 /// Says in the configuration's own words what the YAML library found.
@@ -176,7 +176,7 @@ fn unknown(field: &str, expected: &[&str]) -> (String, String) {
     } else {
         format!("the keys here are: {}", expected.join(", "))
     };
-    (format!("unknown key `{field}`"), hint)
+    (format!("{UNKNOWN_KEY} `{field}`"), hint)
 }
 
 /// The library's sentence without ` at line 3, column 4`, which is said already.

@@ -4,16 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http_body_util::Full;
 use hyper::Response;
-use hyper::body::Bytes;
 use hyper::http::request::Parts;
 
-use super::head::with_visit;
+use super::content::Content;
+use super::head::Asked;
 use super::request_log::RequestLog;
 use super::response;
 use super::server::{self, Answer, Answered};
-use crate::link::{Decision, NotFirst};
+use crate::link::Decision;
 use crate::metrics::Metrics;
 use crate::replay::UsedTokens;
 use crate::rules::{LiveRules, Rules};
@@ -42,35 +41,26 @@ impl Handler {
     }
 
     /// Decides on a request whose token a store must be asked about.
-    async fn answer_when_proven(&self, head: Parts, peer: IpAddr, came: Came) -> Response<Full<Bytes>> {
+    async fn answer_when_proven(&self, head: Parts, peer: IpAddr, came: Came) -> Response<Content> {
         let rules = self.rules.load_full();
-        let (decision, now) = decide(&rules, &head, came);
-        let proven = match decision.first_use() {
-            Some(token) => self.used.admit(token, now).await,
-            None => Ok(()),
-        };
-        self.conclude(decision, proven, &rules, head, peer, came)
+        let asked = Asked::of(&head);
+        let visit = asked.visit(came.by_clock);
+        let mut decision = rules.linker.decide(&visit);
+        if let Some(token) = decision.first_use()
+            && let Err(why) = self.used.admit(token, visit.now).await
+        {
+            decision = decision.not_first(why);
+        }
+        self.note(&decision, &rules, &asked, peer, came);
+        response::of(decision, &head.method, head.headers)
     }
 
-    /// The answer, once it is known whether a token is on its first use; counted and logged.
-    fn conclude(
-        &self,
-        decision: Decision<'_>,
-        proven: Result<(), NotFirst>,
-        rules: &Rules,
-        head: Parts,
-        peer: IpAddr,
-        came: Came,
-    ) -> Response<Full<Bytes>> {
-        let decision = match proven {
-            Ok(()) => decision,
-            Err(why) => decision.not_first(why),
-        };
+    /// Counts and logs a decision.
+    fn note(&self, decision: &Decision<'_>, rules: &Rules, asked: &Asked<'_>, peer: IpAddr, came: Came) {
         let took = came.by_timer.elapsed();
-        self.metrics.count(self.core, &decision, &rules.counts, took);
-        let status = response::status(&decision, &head.headers).as_u16();
-        self.log.write(&decision, &head, rules.trusts(peer), status, came.by_clock, took);
-        response::of(decision, head.headers)
+        self.metrics.count(self.core, decision, &rules.counts, took);
+        let status = response::status(decision, &asked.head.headers).as_u16();
+        self.log.write(decision, asked, rules.trusts(peer), status, came.by_clock, took);
     }
 }
 
@@ -82,24 +72,23 @@ struct Came {
     by_timer: Instant,
 }
 
-fn decide<'l>(rules: &'l Rules, head: &Parts, came: Came) -> (Decision<'l>, u64) {
-    with_visit(head, came.by_clock, |visit| (rules.linker.decide(visit), visit.now))
-}
-
 impl Answer for Handler {
     fn answer(&self, head: Parts, peer: IpAddr) -> Answered<'_> {
         let came = Came { by_clock: SystemTime::now(), by_timer: Instant::now() };
         let rules = self.rules.load();
-        let (decision, now) = decide(&rules, &head, came);
-        let proven = match decision.first_use() {
-            Some(token) => self.used.admit_at_once(token, now),
-            None => Some(Ok(())),
-        };
-        match proven {
-            Some(proven) => server::now(self.conclude(decision, proven, &rules, head, peer, came)),
-            // While the store is waited for there may be other rules: what was decided by these is forgotten.
-            None => server::later(self.answer_when_proven(head, peer, came)),
+        let asked = Asked::of(&head);
+        let visit = asked.visit(came.by_clock);
+        let mut decision = rules.linker.decide(&visit);
+        if let Some(token) = decision.first_use() {
+            match self.used.admit_at_once(token, visit.now) {
+                Some(Ok(())) => {}
+                Some(Err(why)) => decision = decision.not_first(why),
+                // While the store is waited for there may be other rules: what was decided by these is forgotten.
+                None => return server::later(self.answer_when_proven(head, peer, came)),
+            }
         }
+        self.note(&decision, &rules, &asked, peer, came);
+        server::now(response::of(decision, &head.method, head.headers))
     }
 
     fn unreadable(&self, too_large: bool) {

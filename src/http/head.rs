@@ -3,41 +3,18 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::Version;
-use hyper::header::HOST;
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 
 use crate::link::{Method, Visit, is_opt_out, is_prefetch};
 
-/// Borrows from the head of a request that came now the facts that a decision rests on.
-pub fn with_visit<T>(head: &Parts, now: SystemTime, look: impl FnOnce(&Visit<'_>) -> T) -> T {
-    let fields = Fields::of(head);
-    let cookies = match fields.more_cookies.as_slice() {
-        [] => fields.cookies.as_slice(),
-        all => all,
-    };
-    look(&Visit {
-        method: method(head.method.as_str().as_bytes()),
-        host: fields.host.or_else(|| authority_of_http2(head).map(str::as_bytes)),
-        authority: head.uri.authority().map(Authority::as_str),
-        path: head.uri.path(),
-        query: head.uri.query(),
-        cookies,
-        purpose: fields.purpose,
-        now: now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        gpc: fields.gpc,
-        fetch_mode: fields.fetch_mode,
-        fetch_dest: fields.fetch_dest,
-        user_agent: fields.user_agent,
-        original_target: fields.original_uri.or(fields.forwarded_uri),
-        original_method: fields.original_method,
-    })
-}
-
-/// What a decision needs of the fields, found in one look at them.
-#[derive(Default)]
-struct Fields<'a> {
-    host: Option<&'a [u8]>,
+/// What the program needs of a request's head, found in one look at its fields.
+pub struct Asked<'a> {
+    pub(super) head: &'a Parts,
+    /// The host that the request names; of two, nothing.
+    pub(super) host: Option<&'a str>,
+    pub(super) request_id: Option<&'a str>,
+    pub(super) traceparent: Option<&'a str>,
     /// The one `Cookie` that most requests have.
     cookies: Option<&'a [u8]>,
     /// All of them, where there are several.
@@ -52,28 +29,79 @@ struct Fields<'a> {
     original_method: Option<Method>,
 }
 
-impl<'a> Fields<'a> {
-    fn of(head: &'a Parts) -> Self {
-        let mut fields = Self::default();
-        for (name, value) in &head.headers {
-            let value = value.as_bytes();
+impl<'a> Asked<'a> {
+    /// Looks at a head.
+    #[must_use]
+    pub fn of(head: &'a Parts) -> Self {
+        let mut asked = Self::nothing_of(head);
+        for (name, field) in &head.headers {
+            let value = field.as_bytes();
+            // Whatever is not visible ASCII names nothing.
+            let text = || field.to_str().unwrap_or_default();
             match name.as_str() {
-                "host" => once(&mut fields.host, value),
-                "cookie" => fields.add_cookie(value),
-                "sec-purpose" => careful(&mut fields.purpose, value, is_prefetch),
-                "sec-gpc" => careful(&mut fields.gpc, value, is_opt_out),
-                "sec-fetch-mode" => once(&mut fields.fetch_mode, value),
-                "sec-fetch-dest" => once(&mut fields.fetch_dest, value),
-                "user-agent" => fields.user_agent = fields.user_agent.or(Some(value)),
-                "x-original-uri" => once(&mut fields.original_uri, value),
-                "x-forwarded-uri" => once(&mut fields.forwarded_uri, value),
+                "host" => once(&mut asked.host, text()),
+                "cookie" => asked.add_cookie(value),
+                "sec-purpose" => careful(&mut asked.purpose, value, is_prefetch),
+                "sec-gpc" => careful(&mut asked.gpc, value, is_opt_out),
+                "sec-fetch-mode" => once(&mut asked.fetch_mode, value),
+                "sec-fetch-dest" => once(&mut asked.fetch_dest, value),
+                "user-agent" => asked.user_agent = asked.user_agent.or(Some(value)),
+                "x-request-id" => once(&mut asked.request_id, text()),
+                "traceparent" => once(&mut asked.traceparent, text()),
+                "x-original-uri" => once(&mut asked.original_uri, value),
+                "x-forwarded-uri" => once(&mut asked.forwarded_uri, value),
                 "x-original-method" | "x-forwarded-method" => {
-                    fields.original_method = fields.original_method.max(Some(method(value)));
+                    asked.original_method = asked.original_method.max(Some(method(value)));
                 }
                 _ => {}
             }
         }
-        fields
+        // Which in HTTP/2 may stand there without a `Host` (RFC 9113, 8.3.1).
+        if asked.host.is_none() && head.version == Version::HTTP_2 {
+            asked.host = head.uri.authority().map(Authority::as_str);
+        }
+        asked
+    }
+
+    fn nothing_of(head: &'a Parts) -> Self {
+        Self {
+            head,
+            host: None,
+            request_id: None,
+            traceparent: None,
+            cookies: None,
+            more_cookies: Vec::new(),
+            purpose: None,
+            gpc: None,
+            fetch_mode: None,
+            fetch_dest: None,
+            user_agent: None,
+            original_uri: None,
+            forwarded_uri: None,
+            original_method: None,
+        }
+    }
+
+    /// The facts that a decision rests on, of a request that came now.
+    #[must_use]
+    pub fn visit(&self, now: SystemTime) -> Visit<'_> {
+        let Parts { method: name, uri, .. } = self.head;
+        Visit {
+            method: method(name.as_str().as_bytes()),
+            host: self.host,
+            authority: uri.authority().map(Authority::as_str),
+            path: uri.path(),
+            query: uri.query(),
+            cookies: if self.more_cookies.is_empty() { self.cookies.as_slice() } else { &self.more_cookies },
+            purpose: self.purpose,
+            now: now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            gpc: self.gpc,
+            fetch_mode: self.fetch_mode,
+            fetch_dest: self.fetch_dest,
+            user_agent: self.user_agent,
+            original_target: self.original_uri.or(self.forwarded_uri),
+            original_method: self.original_method,
+        }
     }
 
     fn add_cookie(&mut self, value: &'a [u8]) {
@@ -97,8 +125,8 @@ fn careful<'a>(known: &mut Option<&'a [u8]>, value: &'a [u8], counts: fn(&[u8]) 
 }
 
 /// A field that stands there twice says nothing.
-fn once<'a>(known: &mut Option<&'a [u8]>, value: &'a [u8]) {
-    *known = Some(if known.is_none() { value } else { b"" });
+fn once<T: Default>(known: &mut Option<T>, value: T) {
+    *known = Some(if known.is_none() { value } else { T::default() });
 }
 
 fn method(name: &[u8]) -> Method {
@@ -108,19 +136,4 @@ fn method(name: &[u8]) -> Method {
         b"HEAD" => Method::Head,
         _ => Method::Other,
     }
-}
-
-/// The host that a request names, if it names one, and in visible ASCII.
-pub(super) fn host(head: &Parts) -> Option<&str> {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().ok(),
-        (None, _) => authority_of_http2(head),
-        _ => None,
-    }
-}
-
-/// Which in HTTP/2 may stand there without a `Host` (RFC 9113, 8.3.1).
-fn authority_of_http2(head: &Parts) -> Option<&str> {
-    head.uri.authority().filter(|_| head.version == Version::HTTP_2).map(Authority::as_str)
 }

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -17,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::content::Content;
 use super::stream::{LINGER_BYTES, LINGER_TIME};
 use crate::settings::Limits;
 
@@ -33,7 +33,7 @@ pub(super) async fn serve<F>(
     answer: impl Fn(Request<Incoming>) -> F,
 ) -> bool
 where
-    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
+    F: Future<Output = Result<Response<Content>, Infallible>> + Send + 'static,
 {
     let [last_request, last_byte] = [LastTime::now(), LastTime::now()];
     let stream = NotedStream { stream, last_byte: last_byte.clone(), lingering: None };

@@ -29,8 +29,8 @@ pub(super) struct Line<'a> {
 pub(super) enum Id<'a> {
     /// As a trusted proxy told it.
     Told(&'a str),
-    /// A random start for each log, then a count.
-    Own(u32, u64),
+    /// A random start for each log, in hexadecimal digits, then a count.
+    Own(&'a str, u64),
 }
 
 impl Line<'_> {
@@ -127,8 +127,7 @@ impl Id<'_> {
         match self {
             Self::Told(id) => out.extend_from_slice(id.as_bytes()),
             Self::Own(start, count) => {
-                let digits = start.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
-                out.extend(digits.map(|digit| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }));
+                out.extend_from_slice(start.as_bytes());
                 number(out, b"-", count);
             }
         }
@@ -139,7 +138,7 @@ impl Display for Id<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Told(id) => f.write_str(id),
-            Self::Own(start, count) => write!(f, "{start:08x}-{count}"),
+            Self::Own(start, count) => write!(f, "{start}-{count}"),
         }
     }
 }
@@ -190,7 +189,7 @@ mod tests {
         path: "/go/x",
         identity: Some("named"),
         micros: 7,
-        id: Id::Own(0x0b1d_10b0, 12),
+        id: Id::Own("0b1d10b0", 12),
         traceparent: None,
     };
 

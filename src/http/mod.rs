@@ -2,6 +2,7 @@
 //!
 //! [`server`] accepts, [`handler`] asks, [`response`] answers, [`request_log`] remembers.
 
+pub mod content;
 pub mod handler;
 pub mod head;
 mod http2;

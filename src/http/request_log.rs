@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use hyper::Method;
-use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
-use super::head::host;
+use super::head::Asked;
 use super::log_line::{Id, Line};
 use crate::link::{Class, Decision, HostPort, Identify, Land, NotCarried, Role};
 use crate::settings::{Log, LoggedRequests};
@@ -28,7 +27,7 @@ pub struct RequestLog {
 /// Request ids: a random start for each log, then a count.
 #[derive(Debug)]
 struct Ids {
-    start: u32,
+    start: String,
     next: AtomicU64,
 }
 
@@ -37,8 +36,8 @@ impl RequestLog {
     #[must_use]
     pub fn new(sink: Sink, log: Log) -> Self {
         // The keys of a `RandomState` are random; the hash of nothing under them is a random number.
-        let random = RandomState::new().build_hasher().finish().to_be_bytes();
-        let start = random.iter().take(4).fold(0, |number, byte| (number << 8) | u32::from(*byte));
+        let random = RandomState::new().build_hasher().finish();
+        let start = format!("{:08x}", random & u64::from(u32::MAX));
         Self { sink, log, ids: Arc::new(Ids { start, next: AtomicU64::new(1) }) }
     }
 
@@ -52,7 +51,7 @@ impl RequestLog {
     pub fn write(
         &self,
         decision: &Decision<'_>,
-        head: &Parts,
+        asked: &Asked<'_>,
         trusted: bool,
         status: u16,
         came: SystemTime,
@@ -67,30 +66,29 @@ impl RequestLog {
             return;
         }
         let (pair, outcome, identity) = words(decision);
-        let told = |name, is_right| if trusted { told(head, name, is_right) } else { None };
         let line = Line {
             time: came,
             role: decision.role().as_str(),
             pair,
             outcome,
             status,
-            method: match head.method {
+            method: match asked.head.method {
                 Method::GET => "GET",
                 Method::HEAD => "HEAD",
                 Method::POST => "POST",
                 _ => "other",
             },
-            host: host(head).and_then(|host| match decision.role() {
+            host: asked.host.and_then(|host| match decision.role() {
                 // Somebody's who may have written anything.
                 Role::None => loggable_host(host),
                 // One of the configuration's.
                 Role::Origin | Role::Destination => Some(host),
             }),
-            path: loggable_path(head.uri.path()),
+            path: loggable_path(asked.head.uri.path()),
             identity,
             micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            id: told("x-request-id", is_request_id).map_or_else(|| self.ids.next(), Id::Told),
-            traceparent: told("traceparent", is_traceparent),
+            id: asked.request_id.filter(|id| trusted && is_request_id(id)).map_or_else(|| self.ids.next(), Id::Told),
+            traceparent: asked.traceparent.filter(|parent| trusted && is_traceparent(parent)),
         };
         self.push(&line);
     }
@@ -123,8 +121,8 @@ impl RequestLog {
 }
 
 impl Ids {
-    fn next(&self) -> Id<'static> {
-        Id::Own(self.start, self.next.fetch_add(1, Ordering::Relaxed))
+    fn next(&self) -> Id<'_> {
+        Id::Own(&self.start, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -150,19 +148,11 @@ fn words<'d>(decision: &'d Decision<'_>) -> (Option<&'d str>, &'static str, Opti
     }
 }
 
-/// What a proxy says of a request, if it makes sense.
-fn told<'h>(head: &'h Parts, name: &str, is_right: fn(&str) -> bool) -> Option<&'h str> {
-    let mut values = head.headers.get_all(name).iter();
-    // Of two, one may be the visitor's own.
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
-    value.to_str().ok().filter(|value| is_right(value))
-}
-
 /// The host as it was asked for, if it looks like one: an operator must see which host is not configured, and nobody
 /// may write anything else into the log with it.
 fn loggable_host(host: &str) -> Option<&str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    let plain = host.len() <= 255 && host.bytes().all(is_plain) && HostPort::parse(host.as_bytes()).is_some();
+    let plain = host.len() <= 255 && host.bytes().all(is_plain) && HostPort::parse(host).is_some();
     Some(host).filter(|host| plain && !is_telling(host))
 }
 

@@ -1,29 +1,29 @@
 //! From a decision to an answer: the only place with status codes and header names.
 
-use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION,
     SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 
+use super::content::Content;
 use super::script;
-use crate::link::{Decision, HandOff, Identify, Land, Refusal};
+use crate::link::{Decision, HandOff, Identify, Land, PairsList, Refusal, digest};
 
 /// The whole answer to a decision. `headers` are those of the request: their room is used again.
 ///
 /// Redirects are never cached, since each visitor has another identity, and set no `Referrer-Policy`: the checkout keeps
 /// seeing the page that the visitor came from.
 #[must_use]
-pub fn of(decision: Decision<'_>, mut headers: HeaderMap) -> Response<Full<Bytes>> {
+pub fn of(decision: Decision<'_>, method: &Method, mut headers: HeaderMap) -> Response<Content> {
     let status = status(&decision, &headers);
     let body = match decision {
         Decision::Script => script_for(&mut headers),
-        Decision::Pairs(list) => pairs(&list, &mut headers),
+        Decision::Pairs(list) => pairs(list, &mut headers),
         other => {
             headers.clear();
-            Bytes::from_static(short(other, &mut headers).as_bytes())
+            Bytes::from_static(short(other, method, &mut headers).as_bytes())
         }
     };
     let body = if status == StatusCode::NOT_MODIFIED {
@@ -34,14 +34,14 @@ pub fn of(decision: Decision<'_>, mut headers: HeaderMap) -> Response<Full<Bytes
     } else {
         body
     };
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Content::from(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
 /// What has no body, or one of a line.
-fn short(decision: Decision<'_>, headers: &mut HeaderMap) -> &'static str {
+fn short(decision: Decision<'_>, method: &Method, headers: &mut HeaderMap) -> &'static str {
     match decision {
         Decision::HandOff(HandOff { destination, .. }) => redirect(destination.into_location(), None, headers),
         Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie, headers),
@@ -51,7 +51,7 @@ fn short(decision: Decision<'_>, headers: &mut HeaderMap) -> &'static str {
             headers.insert(CONTENT_TYPE, JSON);
             GPC_SUPPORT
         }
-        Decision::Refuse(refusal, _) => refuse(refusal, headers),
+        Decision::Refuse(refusal, _) => refuse(refusal, method, headers),
         Decision::Script | Decision::Pairs(_) => "",
     }
 }
@@ -60,8 +60,8 @@ fn short(decision: Decision<'_>, headers: &mut HeaderMap) -> &'static str {
 #[must_use]
 pub fn status(decision: &Decision<'_>, headers: &HeaderMap) -> StatusCode {
     match decision {
-        Decision::Script if script::is_known(headers, script::accepted(headers).1) => StatusCode::NOT_MODIFIED,
-        Decision::Pairs(list) if script::is_known(headers, list.as_bytes()) => StatusCode::NOT_MODIFIED,
+        Decision::Script if script::is_known(headers, digest(script::accepted(headers).1)) => StatusCode::NOT_MODIFIED,
+        Decision::Pairs(list) if script::is_known(headers, list.digest()) => StatusCode::NOT_MODIFIED,
         // After 302 a browser would ask with GET, and drop the form.
         Decision::HandOff(HandOff { posted: true, .. }) | Decision::Land(Land { posted: true, .. }) => {
             StatusCode::TEMPORARY_REDIRECT
@@ -76,7 +76,7 @@ pub fn status(decision: &Decision<'_>, headers: &HeaderMap) -> StatusCode {
 
 fn script_for(headers: &mut HeaderMap) -> Bytes {
     let (coding, bytes) = script::accepted(headers);
-    file(HeaderValue::from_static("text/javascript; charset=utf-8"), bytes, headers);
+    file(HeaderValue::from_static("text/javascript; charset=utf-8"), digest(bytes), headers);
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     if let Some(coding) = coding {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
@@ -84,18 +84,18 @@ fn script_for(headers: &mut HeaderMap) -> Bytes {
     Bytes::from_static(bytes)
 }
 
-fn pairs(list: &str, headers: &mut HeaderMap) -> Bytes {
-    file(JSON, list.as_bytes(), headers);
-    Bytes::copy_from_slice(list.as_bytes())
+fn pairs(list: PairsList, headers: &mut HeaderMap) -> Bytes {
+    file(JSON, list.digest(), headers);
+    Bytes::from_owner(list)
 }
 
 /// The headers of what a browser may keep for some minutes, whoever the visitor is.
-fn file(content_type: HeaderValue, content: &[u8], headers: &mut HeaderMap) {
+fn file(content_type: HeaderValue, digest: u64, headers: &mut HeaderMap) {
     headers.clear();
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    add(ETAG, script::etag(content), headers);
+    add(ETAG, script::etag(digest), headers);
 }
 
 fn redirect(location: String, set_cookie: Option<String>, headers: &mut HeaderMap) -> &'static str {
@@ -118,12 +118,14 @@ fn add(name: HeaderName, value: String, headers: &mut HeaderMap) {
     }
 }
 
-fn refuse(refusal: Refusal, headers: &mut HeaderMap) -> &'static str {
+fn refuse(refusal: Refusal, method: &Method, headers: &mut HeaderMap) -> &'static str {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     if refusal == Refusal::MethodNotAllowed {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+        // A form is sent to whatever serves none, and to nothing else that is refused by its method.
+        let served = if method == Method::POST { "GET, HEAD" } else { "GET, HEAD, POST" };
+        headers.insert(ALLOW, HeaderValue::from_static(served));
     }
     sentence(refusal).1
 }

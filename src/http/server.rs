@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::Either;
-use http_body_util::Full;
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
@@ -25,6 +24,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::content::Content;
 use super::http2;
 use super::stream::{Patience, WatchedStream};
 use super::tls::{self, LiveTls, NoTls};
@@ -50,19 +50,19 @@ pub trait Answer: Send + Sync + 'static {
 }
 
 /// An answer that is there, as almost all are, or one that somebody else is waited for.
-pub type Answered<'a> = Either<Ready<Response<Full<Bytes>>>, Later<'a, Response<Full<Bytes>>>>;
+pub type Answered<'a> = Either<Ready<Response<Content>>, Later<'a, Response<Content>>>;
 
 /// What is there in a while.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// An answer that is there.
 #[must_use]
-pub fn now<'a>(response: Response<Full<Bytes>>) -> Answered<'a> {
+pub fn now<'a>(response: Response<Content>) -> Answered<'a> {
     Either::Left(ready(response))
 }
 
 /// An answer that is there in a while.
-pub fn later<'a>(response: impl Future<Output = Response<Full<Bytes>>> + Send + 'a) -> Answered<'a> {
+pub fn later<'a>(response: impl Future<Output = Response<Content>> + Send + 'a) -> Answered<'a> {
     Either::Right(Box::pin(response))
 }
 
@@ -247,7 +247,7 @@ impl<A: Answer> Server<A> {
     }
 
     /// What an answer needs besides what the handler knows.
-    fn finish(&self, mut response: Response<Full<Bytes>>, request: Finish) -> Response<Full<Bytes>> {
+    fn finish(&self, mut response: Response<Content>, request: Finish) -> Response<Content> {
         // Only hyper knows where a body ends, and a connection that sleeps gets another hyper, which must not take for a
         // request what stands in one. So whoever sends a body, which nobody reads, is told that the connection ends.
         if request.is_http1 && (request.has_body || self.stop.is_cancelled()) {
@@ -255,14 +255,14 @@ impl<A: Answer> Server<A> {
         }
         if request.is_head && !request.is_http1 {
             // In HTTP/1.1 hyper leaves the body of such an answer out by itself (RFC 9110, 9.3.2).
-            *response.body_mut() = Full::default();
+            *response.body_mut() = Content::default();
         }
         response
     }
 }
 
 /// What hyper gets.
-type Served = Result<Response<Full<Bytes>>, Infallible>;
+type Served = Result<Response<Content>, Infallible>;
 
 /// What must be known of a request when its answer goes out.
 #[derive(Clone, Copy)]

@@ -86,7 +86,7 @@ pub fn is_opt_out(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const VISIT: Visit<'static> = Visit::of(b"www.yoursite.com", "/");
+    const VISIT: Visit<'static> = Visit::of("www.yoursite.com", "/");
 
     #[test]
     fn only_a_navigation_carries() {

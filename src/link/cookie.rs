@@ -1,6 +1,6 @@
 //! The identity cookie: found among a browser's cookies on the origin, written on the destination.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use cookie::{Cookie, SameSite as CookieSameSite};
@@ -61,11 +61,13 @@ pub fn read<'a>(fields: &[&'a [u8]], name: &CookieName) -> Option<&'a [u8]> {
     // A browser's cookies are many and long: the name is searched for, and only where it stands are cookies told apart.
     let mut found = None;
     for field in fields {
-        for value in name.finder.find_iter(field).filter_map(|at| value_at(field, at, name.text.len())) {
-            if !value.is_empty() {
-                return Some(value);
+        let mut from = 0;
+        while let Some(at) = field.get(from..).and_then(|rest| name.finder.find(rest)) {
+            match value_at(field, from + at, name.text.len()) {
+                Some(value) if !value.is_empty() => return Some(value),
+                empty => found = empty.or(found),
             }
-            found = Some(value);
+            from += at + name.text.len();
         }
     }
     found
@@ -151,9 +153,16 @@ impl IdentityCookie<'_> {
         if self.same_site == SameSite::None {
             cookie.set_partitioned(true);
         }
-        cookie.to_string()
+        // Room for any but the longest: the library writes it in a dozen pieces.
+        let mut text = String::with_capacity(ROOM);
+        // Writing to a text does not fail.
+        let _ = write!(text, "{cookie}");
+        text
     }
 }
+
+/// What most cookies need.
+const ROOM: usize = 160;
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,10 @@
 //! What is answered, as plain data: no status code, no header, no type of any HTTP library.
 
-use std::sync::Arc;
-
 use super::allow_list::Destination;
 use super::consent::Withheld;
 use super::identity::Class;
 use super::pair::Pair;
+use super::scripts::PairsList;
 use super::token::TokenId;
 
 /// An enum of words that stand in bodies, logs and metrics.
@@ -42,7 +41,7 @@ pub enum Decision<'l> {
     /// Give the script that sends the links of this origin's pages here.
     Script,
     /// Tell that script what this origin's pairs admit: a list in JSON.
-    Pairs(Arc<str>),
+    Pairs(PairsList),
     /// Serve nothing.
     Refuse(Refusal, Role),
 }

@@ -93,17 +93,24 @@ pub enum Decoration<'a> {
 /// removed first, also when nothing is put in its place. The rest of the URL is copied byte for byte.
 #[must_use]
 pub fn decorate(url: &Target, parameter: &Parameter, decoration: Decoration<'_>) -> String {
-    let fragment = url.marked_fragment();
-    // Measured first, then written: such a text becomes a field of the answer without another copy.
     let kept = Kept::of(url.up_to_query(), url.query(), parameter);
-    let mut length = fragment.len();
-    kept.each(&mut |piece| length += piece.len());
-    kept.each_added(decoration, &mut |piece| length += piece.len());
+    // Measured first, then written: such a text becomes a field of the answer without another copy.
+    let mut length = 0;
+    each_piece(url, &kept, decoration, &mut |piece| length += piece.len());
     let mut decorated = String::with_capacity(length);
-    kept.each(&mut |piece| decorated.push_str(piece));
-    kept.each_added(decoration, &mut |piece| decorated.push_str(piece));
-    decorated.push_str(fragment);
+    each_piece(url, &kept, decoration, &mut |piece| decorated.push_str(piece));
     decorated
+}
+
+/// Each piece of a decorated URL.
+fn each_piece(url: &Target, kept: &Kept<'_, '_>, decoration: Decoration<'_>, piece: &mut impl FnMut(&str)) {
+    if kept.has_claim {
+        kept.each(piece);
+    } else {
+        piece(url.up_to_fragment());
+    }
+    kept.each_added(decoration, piece);
+    piece(url.marked_fragment());
 }
 
 /// What was taken off a URL.

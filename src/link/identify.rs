@@ -31,7 +31,7 @@ mod tests {
     use super::*;
     use crate::link::visit::Method;
 
-    const VISIT: Visit<'static> = Visit::of(b"ok.example", "/");
+    const VISIT: Visit<'static> = Visit::of("ok.example", "/");
 
     #[test]
     fn the_page_is_what_the_proxy_says_or_what_stands_behind_the_path() {

@@ -267,7 +267,7 @@ const GPC_PATH: &str = "/.well-known/gpc.json";
 /// The host that the request asks for, if it names exactly one and asks for a path there.
 fn asked_host<'a>(visit: &Visit<'a>) -> Option<HostPort<'a>> {
     let host = HostPort::parse(visit.host?)?;
-    let same = visit.authority.is_none_or(|authority| HostPort::parse(authority.as_bytes()).as_ref() == Some(&host));
+    let same = visit.authority.is_none_or(|authority| HostPort::parse(authority).as_ref() == Some(&host));
     (same && visit.path.starts_with('/')).then_some(host)
 }
 

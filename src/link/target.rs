@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
 use super::entry::Scheme;
+use super::percent::each_decoded;
 use super::plain_url;
 
 /// An absolute `http` or `https` URL exactly as the WHATWG parser prints it, without a user name, and where its parts are.
@@ -73,9 +74,13 @@ impl Target {
         let mut decoded = Vec::with_capacity(raw.len() + room);
         // A place for each byte first: to make room one by one would cost as much again.
         decoded.resize(raw.len(), 0);
-        let bytes = decoded.iter_mut().zip(percent_decode_str(raw));
-        let length = bytes.map(|(place, byte)| *place = byte).count();
-        decoded.truncate(length);
+        let mut places = decoded.iter_mut();
+        if each_decoded(raw.as_bytes(), |byte| places.next().map(|place| *place = byte).is_some()) {
+            let length = raw.len() - places.len();
+            decoded.truncate(length);
+        } else {
+            decoded = percent_decode_str(raw).collect();
+        }
         Self::parse(String::from_utf8(decoded).map_err(|_| BadTarget::NotUtf8)?)
     }
 
@@ -211,6 +216,11 @@ impl Target {
     /// All that stands before the question mark of the query.
     pub(super) fn up_to_query(&self) -> &str {
         self.between(0, self.parts.query)
+    }
+
+    /// All that stands before the fragment.
+    pub(super) fn up_to_fragment(&self) -> &str {
+        self.between(0, self.parts.fragment)
     }
 
     /// The fragment with its `#`; nothing if there is none.

@@ -6,7 +6,7 @@ pub struct Visit<'a> {
     /// What the request asks for.
     pub method: Method,
     /// The one `Host` field; `None` if there was none or more than one.
-    pub host: Option<&'a [u8]>,
+    pub host: Option<&'a str>,
     /// The authority of an absolute-form target, which must then equal `host`.
     pub authority: Option<&'a str>,
     /// The path of the target, still escaped.
@@ -37,7 +37,7 @@ impl<'a> Visit<'a> {
     /// A plain visit of a page, in 1970: a GET that names a host, and nothing else. Whoever knows more of a visit, as tests
     /// and benchmarks do, says it with `..Visit::of(host, path)`.
     #[must_use]
-    pub const fn of(host: &'a [u8], path: &'a str) -> Self {
+    pub const fn of(host: &'a str, path: &'a str) -> Self {
         Self {
             method: Method::Get,
             host: Some(host),

@@ -24,7 +24,7 @@ fn a_plain_hand_off_allocates_twice_and_its_location_has_nothing_to_spare() {
             cookies: &[b"first=1", cookies],
             fetch_mode: Some(b"navigate"),
             fetch_dest: Some(b"document"),
-            ..Visit::of(b"www.yoursite.com", path)
+            ..Visit::of("www.yoursite.com", path)
         };
         let mut decision = None;
         let count = allocation_counter::measure(|| decision = Some(linker.decide(&visit))).count_total;

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crosslink::http::content::Content;
 use crosslink::http::handler::Handler;
 use crosslink::http::server::{self, Answer, Answered, Listener, Terms};
-use http_body_util::Full;
 use hyper::Response;
-use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use serde_json::{Value, json};
@@ -233,7 +232,7 @@ impl Answer for Pages {
 }
 
 impl Pages {
-    async fn answer_seen(&self, head: Parts, peer: IpAddr) -> Response<Full<Bytes>> {
+    async fn answer_seen(&self, head: Parts, peer: IpAddr) -> Response<Content> {
         let (target, cookies) = (head.uri.to_string(), field(&head.headers, "cookie"));
         let is_shop = field(&head.headers, "host").starts_with("www.");
         let response = match (is_shop, target.as_str()) {
@@ -254,8 +253,8 @@ impl Pages {
     }
 }
 
-fn page(body: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(format!("<!doctype html><title>Page</title>{body}"))));
+fn page(body: &str) -> Response<Content> {
+    let mut response = Response::new(Content::from(format!("<!doctype html><title>Page</title>{body}")));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     response
 }

@@ -469,12 +469,8 @@ fn a_sealed_arrival_replaces_unless_told_otherwise() {
 }
 
 const NOW: u64 = 1_795_000_000;
-const VISIT: Visit<'static> = Visit {
-    query: Some("to=https://ok.example/"),
-    cookies: &[b"km_ni=bob"],
-    now: NOW,
-    ..Visit::of(ORIGIN.as_bytes(), "/go")
-};
+const VISIT: Visit<'static> =
+    Visit { query: Some("to=https://ok.example/"), cookies: &[b"km_ni=bob"], now: NOW, ..Visit::of(ORIGIN, "/go") };
 
 fn linker(keys: &[Key]) -> Linker {
     let Config { linker, .. } = with_keys(keys, PAIR, parse);
@@ -490,7 +486,7 @@ fn hand_off_at(linker: &Linker, now: u64) -> String {
 
 /// A landing at a time, which must be clean, and has a cookie only if it is adopted.
 fn land_at(linker: &Linker, query: &str, now: u64) -> Outcome {
-    let visit = Visit { query: Some(query), now, ..Visit::of(HOST.as_bytes(), "/cart") };
+    let visit = Visit { query: Some(query), now, ..Visit::of(HOST, "/cart") };
     let Decision::Land(Land { location, outcome, set_cookie, first_use, .. }) = linker.decide(&visit) else {
         panic!("no landing at {now}")
     };
