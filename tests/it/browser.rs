@@ -254,6 +254,7 @@ fn a_token_that_is_used_twice_is_refused_and_the_status_page_counts_it() {
     browser.go(&status);
     let text = browser.text("body");
     assert!(text.contains("\nplain\nHand-offs, by the identity that went along: none yet\n"), "{text}");
+    assert!(!text.contains("faulty"), "{text}");
     assert!(text.contains("\nreplayed 1\n") && text.contains("\nset 1\n"), "{text}");
 }
 

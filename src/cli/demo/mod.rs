@@ -59,6 +59,7 @@ async fn serve(wanted: Option<SocketAddr>, sink: &Sink) -> Result<(), Failure> {
     let log = RequestLog::new(sink.clone(), Log { format: LogFormat::Text, requests: LoggedRequests::All });
     let rules = Rules::new(linker, trusted_proxies, PathBuf::from("demo")).live();
     let metrics = Arc::new(Metrics::new(1));
+    metrics.reloaded(true);
     let used = Arc::new(UsedTokens::new(fixed.replay));
     let crosslink = Handler::new(Arc::clone(&rules), used, log, Arc::clone(&metrics));
     let admin = Admin::new(rules, metrics, sink.clone(), stop.clone(), Audience::of(status));

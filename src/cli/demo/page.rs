@@ -46,6 +46,9 @@ pub(super) fn rows<const CELLS: usize>(rows: impl IntoIterator<Item = [String; C
         }
         text.push_str("</tr>");
     }
+    if text.is_empty() {
+        let _ = write!(text, "<tr><td colspan=\"{CELLS}\">There are none.</td></tr>");
+    }
     text
 }
 
