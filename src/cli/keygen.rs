@@ -6,12 +6,16 @@ use super::{Failure, print};
 use crate::link::Key;
 
 pub(super) fn run() -> Result<(), Failure> {
-    let key = Key::generate()
-        .map_err(|_| Failure::new("the system gives no randomness", "try again once the machine has started up"))?;
-    print(&format!("{key}\n"))?;
+    print(&format!("{}\n", generate()?))?;
     // A hint on stderr stays out of the file that stdout is redirected into. Nobody is left to be told if it is closed.
     let _ = io::stderr().write_all(HINT.as_bytes());
     Ok(())
+}
+
+/// A new key, as it stands in a file.
+pub(super) fn generate() -> Result<String, Failure> {
+    Key::generate()
+        .map_err(|_| Failure::new("the system gives no randomness", "try again once the machine has started up"))
 }
 
 const HINT: &str = "\

@@ -40,7 +40,7 @@ enum Command {
     Explain(explain::Arguments),
     /// Make a new key for sealed hand-offs, on stdout, fit to be redirected into a file
     Keygen,
-    /// Click through two sites and crosslink on this machine; needs no configuration
+    /// Click through a shop, its checkouts and crosslink on this machine; needs no file
     Demo(demo::Arguments),
     /// Print the JSON Schema of the configuration, for editors
     Schema,

@@ -240,7 +240,7 @@ fn log_events(format: LogFormat, sink: &Sink) {
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Few ask on the operator's port, and none of them in a hurry.
-const ADMIN_LIMITS: Limits = Limits {
+pub(super) const ADMIN_LIMITS: Limits = Limits {
     // Each may hold an answer of some megabytes that nobody reads.
     connections: 16,
     head_timeout: Duration::from_secs(10),

@@ -36,7 +36,7 @@ pub use fault::{ConfigFault, Place, alike, render_faults, render_warnings};
 pub use schema::json_schema;
 pub use seen::Seen;
 
-use crate::link::Linker;
+use crate::link::{Keys, Linker};
 use crate::settings::{Fixed, Listen, Log, LogFormat};
 use fault::Faults;
 use raw::RawConfig;
@@ -84,7 +84,7 @@ pub fn load(path: &Path) -> (Result<(String, Config), LoadError>, Seen) {
         let checked = shape(&text, MOST_VALUES).and_then(|raw| {
             seen.add(raw.files());
             log_format = log(&raw, &mut Faults::default()).format;
-            check(raw)
+            check(raw, None)
         });
         match checked {
             Ok(config) => Ok((text, config)),
@@ -122,7 +122,15 @@ fn read(path: &Path) -> Result<String, LoadError> {
 /// Each fault with its place. Of faults of shape, such as an unknown key, only the first is known; what values mean is
 /// checked to the end.
 pub fn parse(text: &str) -> Result<Config, Vec<ConfigFault>> {
-    check(shape(text, MOST_VALUES)?)
+    check(shape(text, MOST_VALUES)?, None)
+}
+
+/// The same with keys that stand neither in a file nor in the environment, in place of those that the text names.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_with_keys(text: &str, keys: Keys) -> Result<Config, Vec<ConfigFault>> {
+    check(shape(text, MOST_VALUES)?, Some(keys))
 }
 
 /// Reads a text of so many values.
@@ -141,7 +149,7 @@ fn by_library(text: &str, most_values: usize) -> Result<RawConfig, serde_yaml::E
     serde_yaml::from_str_with_options(text, options)
 }
 
-fn check(raw: RawConfig) -> Result<Config, Vec<ConfigFault>> {
+fn check(raw: RawConfig, keys: Option<Keys>) -> Result<Config, Vec<ConfigFault>> {
     let mut faults = Faults::default();
     server::check_version(raw.version.as_ref(), &mut faults);
     let plain = server::listen(raw.listen.as_ref(), raw.tls.is_some(), &mut faults);
@@ -157,7 +165,7 @@ fn check(raw: RawConfig) -> Result<Config, Vec<ConfigFault>> {
     };
     let trusted_proxies = server::networks(raw.trusted_proxies.as_ref(), &mut faults);
     let route = server::route(raw.route.as_ref(), &mut faults);
-    let keys = trust::keys(raw.keys.as_ref(), &mut faults);
+    let keys = keys.unwrap_or_else(|| trust::keys(raw.keys.as_ref(), &mut faults));
     let pairs =
         pairs::pairs(&raw.pairs, raw.defaults.as_ref().unwrap_or(&raw::RawDefaults::default()), &keys, &mut faults);
     warnings::warn(&raw, &pairs, &mut faults);

@@ -30,10 +30,15 @@ use super::stream::{Patience, WatchedStream};
 use super::tls::{self, LiveTls, NoTls};
 use crate::settings::Limits;
 
-/// Answers the head of one request. Bodies are never read.
+/// Answers the head of one request. A body is not read, unless an implementation asks for it.
 pub trait Answer: Send + Sync + 'static {
     /// The whole answer. `peer` is the other end of the connection.
     fn answer(&self, head: Parts, peer: IpAddr) -> Answered<'_>;
+
+    /// The same for who wants to look into the body, which may be of any length and slow.
+    fn answer_with_body(&self, head: Parts, _body: Incoming, peer: IpAddr) -> Answered<'_> {
+        self.answer(head, peer)
+    }
 
     /// Takes note of a head that nobody could read, or that was too large, and was refused by itself; or of a connection
     /// of HTTP/2 that was closed because of what came on it.
@@ -240,7 +245,7 @@ impl<A: Answer> Server<A> {
             is_head: head.method == Method::HEAD,
             has_body: !body.is_end_stream(),
         };
-        match self.handler.answer(head, peer) {
+        match self.handler.answer_with_body(head, body, peer) {
             Either::Left(response) => Either::Left(ready(Ok(self.finish(response.into_inner(), finish)))),
             Either::Right(later) => Either::Right(Box::pin(async move { Ok(self.finish(later.await, finish)) })),
         }
@@ -249,7 +254,7 @@ impl<A: Answer> Server<A> {
     /// What an answer needs besides what the handler knows.
     fn finish(&self, mut response: Response<Content>, request: Finish) -> Response<Content> {
         // Only hyper knows where a body ends, and a connection that sleeps gets another hyper, which must not take for a
-        // request what stands in one. So whoever sends a body, which nobody reads, is told that the connection ends.
+        // request what stands in one. So whoever sends a body, read or not, is told that the connection ends.
         if request.is_http1 && (request.has_body || self.stop.is_cancelled()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -158,7 +158,127 @@ fn no_page_scrolls_sideways_on_a_phone() {
         await_address(&browser, &demo.at_checkout("/cart?item=42&size=L#summary"));
         assert_eq!(browser.attribute("#verdict", "data-verdict").as_deref(), Some("match"));
         assert_narrow("the checkout");
+        browser.go(&format!("{}replay", demo.printed));
+        assert!(browser.text("#sealed-address").contains("?kmt=v4.local."));
+        assert_narrow("the page with a token");
     }
+}
+
+#[test]
+fn with_the_script_a_plain_link_and_forms_take_the_visitor_along() {
+    let Some((demo, browser)) = start(Browser::start) else { return };
+    browser.go(&demo.printed);
+    let anonymous = browser.text("#identity");
+    let escaped = browser.cookies()[0]["value"].as_str().unwrap().to_owned();
+    let policy = browser.script("return fetch('/').then(page => page.headers.get('content-security-policy'))", &[]);
+    assert!(policy.as_str().unwrap().starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+    assert!(!policy.as_str().unwrap().contains("unsafe"), "{policy}");
+    for (click, path, fields) in PLAIN {
+        browser.go(&demo.printed);
+        let link = browser.attribute("#link-plain", "href").unwrap();
+        let through = || browser.script("return crosslink.url(arguments[0])", &[&link]);
+        eventually("the script's list", || through().as_str().unwrap().contains("/go?to=").then_some(()));
+        assert_eq!(link, demo.at_checkout("/cart?item=7"), "what is shown");
+        browser.click(click);
+        await_address(&browser, &demo.at_checkout(path));
+        assert_eq!(browser.text("#fields"), fields, "{click}");
+        if click == "#send-post" {
+            // The browser has the cookie, and shows it from the next page on.
+            assert_eq!(browser.attribute("#verdict", "data-verdict").as_deref(), Some("unseen"));
+            assert_eq!(browser.text("#referrer"), demo.printed);
+            assert_eq!(browser.script("return document.cookie", &[]), format!("km_ni={escaped}"));
+            browser.click("#next");
+            eventually("the next page", || (browser.text("#identity") == anonymous).then_some(()));
+            assert_single_identity(&browser, &escaped);
+        } else {
+            demo.assert_arrival(&browser, path, &anonymous, &escaped);
+        }
+        browser.forget_cookies();
+    }
+}
+
+#[test]
+fn without_javascript_a_plain_link_and_forms_are_plain() {
+    let Some((demo, browser)) = start(Browser::without_javascript) else { return };
+    browser.go(&demo.printed);
+    browser.add_cookie(&json!({ "name": "km_ai", "value": ANONYMOUS_ESCAPED, "domain": ".yoursite.localhost" }));
+    for (click, path, fields) in PLAIN {
+        browser.go(&demo.printed);
+        assert!(browser.text("noscript").starts_with("JavaScript is off."));
+        browser.click(click);
+        await_address(&browser, &demo.at_checkout(path));
+        assert_eq!(browser.text("#identity"), "none");
+        assert_eq!(browser.text("#referrer"), demo.printed);
+        assert_eq!(browser.text("#fields"), fields);
+    }
+}
+
+#[test]
+fn a_sealed_link_takes_the_visitor_along_with_and_without_javascript() {
+    for open in [Browser::start, Browser::without_javascript] {
+        let Some((demo, browser)) = start(open) else { return };
+        browser.go(&demo.printed);
+        browser.add_cookie(&json!({ "name": "km_ai", "value": ANONYMOUS_ESCAPED, "domain": ".yoursite.localhost" }));
+        browser.go(&demo.printed);
+        browser.click("#link-sealed");
+        await_address(&browser, &demo.at_sealed());
+        assert_eq!(browser.text("#identity"), ANONYMOUS);
+        assert_eq!(browser.attribute("#verdict", "data-verdict").as_deref(), Some("match"));
+        assert_eq!(browser.text("#cookies"), format!("km_ni {ANONYMOUS_ESCAPED}"));
+        assert_eq!(browser.script("return document.referrer", &[]), demo.printed);
+    }
+}
+
+#[test]
+fn a_token_that_is_used_twice_is_refused_and_the_status_page_counts_it() {
+    let Some((demo, browser)) = start(Browser::start) else { return };
+    browser.go(&demo.printed);
+    let anonymous = browser.text("#identity");
+    browser.click("#link-replay");
+    await_address(&browser, &format!("{}replay", demo.printed));
+    assert!(browser.text("#token").starts_with("It holds a token"));
+    let (page, status) = (browser.url(), browser.attribute("#link-status", "href").unwrap());
+    let address = browser.attribute("#sealed-address", "href").unwrap();
+    assert!(address.starts_with(&format!("{}?kmt=v4.local.", demo.at_sealed())), "{page}");
+    assert_eq!(browser.text("#sealed-address"), address);
+    for arrives in [anonymous.as_str(), "none"] {
+        browser.go(&address);
+        await_address(&browser, &demo.at_sealed());
+        assert_eq!(browser.text("#identity"), arrives);
+        if arrives != "none" {
+            browser.click("#forget");
+            eventually("to be forgotten", || (browser.text("#identity") == "none").then_some(()));
+        }
+        assert_eq!(browser.cookies(), [Value::Null; 0]);
+    }
+    browser.go(&status);
+    let text = browser.text("body");
+    assert!(text.contains("\nplain\nHand-offs, by the identity that went along: none yet\n"), "{text}");
+    assert!(!text.contains("faulty"), "{text}");
+    assert!(text.contains("\nreplayed 1\n") && text.contains("\nset 1\n"), "{text}");
+}
+
+#[test]
+fn a_visitor_who_opted_out_is_told_so_and_arrives_as_nobody() {
+    let Some((demo, browser)) = start(Browser::start) else { return };
+    browser.go(&demo.printed);
+    assert!(browser.text("#gpc").starts_with("Yours does not"));
+    browser.click("#link-gpc");
+    let explained = browser.text("pre");
+    assert!(explained.contains("without an identity (gpc)") && explained.contains("/go/checkout"), "{explained}");
+
+    browser.send_gpc(true);
+    browser.go(&demo.printed);
+    assert!(browser.text("#gpc").starts_with("Yours does:"));
+    for (link, arrival) in [("#link-named", demo.at_checkout("/cart")), ("#link-sealed", demo.at_sealed())] {
+        browser.go(&demo.printed);
+        browser.click(link);
+        await_address(&browser, &arrival);
+        assert_eq!(browser.text("#identity"), "none");
+    }
+    browser.go(&format!("{}replay", demo.printed));
+    assert_eq!(browser.attribute("#sealed-address", "href"), Some(demo.at_sealed()));
+    assert!(browser.text("#token").starts_with("There is no token in it"));
 }
 
 /// A `crosslink demo` that runs.
@@ -179,6 +299,11 @@ impl Demo {
 
     fn at_checkout(&self, path: &str) -> String {
         format!("{}{path}", self.checkout)
+    }
+
+    /// The page of the checkout that believes sealed identities alone.
+    fn at_sealed(&self) -> String {
+        self.checkout.replace("checkout", "sealed") + "/cart"
     }
 
     /// Becomes bob in the shop.
@@ -238,6 +363,12 @@ fn assert_single_identity(browser: &Browser, escaped: &str) {
 /// The links of the shop, and where they lead.
 const LINKS: [(&str, &str); 3] =
     [("#link-named", "/cart"), ("#link-to", "/cart"), ("#link-query", "/cart?item=42&size=L#summary")];
+/// What knows nothing of crosslink, where it leads, and the fields that arrive there.
+const PLAIN: [(&str, &str, &str); 3] = [
+    ("#link-plain", "/cart?item=7", "item 7 address"),
+    ("#send-get", "/cart?item=tea+%26+cups", "item tea & cups address"),
+    ("#send-post", "/cart", "note a gift <3 body"),
+];
 const ANONYMOUS: &str = "fTTEi+Dx9uNZ/WYzrFM8hVkBqQY=";
 const ANONYMOUS_ESCAPED: &str = "fTTEi%2BDx9uNZ%2FWYzrFM8hVkBqQY%3D";
 /// Writes `km_ni` as the KISSmetrics script does, and gives all cookies that scripts see then.
