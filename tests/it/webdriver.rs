@@ -181,6 +181,12 @@ impl Browser {
         self.devtools("Network.setExtraHTTPHeaders", &json!({ "headers": headers }));
     }
 
+    /// Shows pages as to somebody who wants them `light` or `dark`.
+    pub fn prefer_color_scheme(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
     /// Runs a command of Chromium's `DevTools` protocol, in a session with the tab that stays open between commands.
     fn devtools(&self, command: &str, parameters: &Value) {
         self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }));
