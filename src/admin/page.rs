@@ -178,7 +178,7 @@ const MOST_PAIRS: usize = 100;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { margin: 0; }
+body { margin: 0; background: Canvas; color: CanvasText; }
 main { max-width: 44rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
 h1 { margin: 1rem 0; }
 h2 { margin: 2.5rem 0 1rem; border-bottom: 1px solid #8888; }

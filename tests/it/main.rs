@@ -8,6 +8,7 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod accessibility;
 mod admin;
 mod allocations;
 mod attacks;

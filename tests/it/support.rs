@@ -518,10 +518,11 @@ pub fn needs(programs: &[&str]) -> bool {
     false
 }
 
-/// Where a program is; Debian keeps some out of the path of users, and has no Envoy, which `tests/run` puts there.
+/// Where a program is; Debian keeps some out of the path of users, and others it does not have: `tests/run` puts them there.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into(), repository("target/envoy")]);
+    let others = [repository("target/envoy"), repository("target/tools/bin")];
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).chain(others);
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 

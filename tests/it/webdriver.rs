@@ -1,8 +1,10 @@
 //! A real browser, driven by the `WebDriver` protocol and nothing else.
 
+use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -11,6 +13,23 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{PATIENCE, Program, find};
+
+/// Which browser.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    Chromium,
+    Firefox,
+}
+
+impl Kind {
+    /// What a test needs that drives it.
+    pub fn programs(self) -> [&'static str; 2] {
+        match self {
+            Self::Chromium => ["chromium", "chromedriver"],
+            Self::Firefox => ["firefox-esr", "geckodriver"],
+        }
+    }
+}
 
 /// A browser with a profile of its own, which ends when it is dropped, after a panic too.
 pub struct Browser {
@@ -24,7 +43,15 @@ pub struct Browser {
 impl Browser {
     /// Starts Chromium.
     pub fn start() -> Self {
-        Self::chromium(&json!({}))
+        Self::of(Kind::Chromium)
+    }
+
+    /// Starts a browser.
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Chromium => Self::chromium(&json!({})),
+            Kind::Firefox => Self::open("geckodriver", "Listening on 127.0.0.1:", firefox_capabilities),
+        }
     }
 
     /// Starts Chromium with JavaScript switched off for pages; [`Browser::script`] works all the same.
@@ -33,31 +60,22 @@ impl Browser {
     }
 
     fn chromium(preferences: &Value) -> Self {
+        Self::open("chromedriver", "started successfully on port ", |home| chromium_capabilities(home, preferences))
+    }
+
+    /// Starts a driver, which says its port behind `mark`, and opens a session with it.
+    fn open(driver: &str, mark: &str, capabilities: impl Fn(&Path) -> Value) -> Self {
         let home = tempfile::tempdir().unwrap();
-        // It looks for a port that is free in IPv6, and ends if that is taken in IPv4: then another one may be free in both.
-        let started = (0..5).find_map(|_| Self::chromedriver(home.path()));
+        // Chromium's looks for a port that is free in IPv6, and ends if that is taken in IPv4: then another one may be free in
+        // both.
+        let started = (0..5).find_map(|_| start_driver(driver, mark, home.path()));
         let (driver, port) = started.expect("a driver that listens");
-        let capabilities = chromium_capabilities(home.path(), preferences);
-        Self::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &capabilities, driver, home)
-    }
-
-    /// A driver and its port, unless it ends at once.
-    fn chromedriver(home: &Path) -> Option<(Program, u16)> {
-        // Where there is `setpriv`, the driver ends even if the test program is killed, and the browser ends with it.
-        let bound = find("setpriv").map(|setpriv| [setpriv, "--pdeathsig".into(), "KILL".into()]);
-        let mut words = bound.into_iter().flatten().chain(find("chromedriver"));
-        let mut driver = Command::new(words.next().expect("a driver"));
-        // Whatever the browser leaves behind goes into the folder, and nothing comes from the user's own.
-        driver.args(words).arg("--port=0").env("HOME", home).env("TMPDIR", home);
-        driver.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
-        let mut driver = Program::spawn(driver.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
-        let line = announced(&mut driver, "started successfully on port ")?;
-        let port = line.rsplit(' ').next().and_then(|port| port.trim_end_matches('.').parse().ok()).expect("a port");
-        Some((driver, port))
-    }
-
-    /// Opens a session with a driver that listens.
-    fn open(address: SocketAddr, capabilities: &Value, driver: Program, home: TempDir) -> Self {
+        let mut capabilities = capabilities(home.path());
+        capabilities["timeouts"] = json!({ "implicit": 10_000, "pageLoad": 30_000, "script": 10_000 });
+        // Whatever is not on this machine would be asked for there, where nobody is. Loopback, to which all names below
+        // `localhost` belong, is never asked for through a proxy.
+        capabilities["proxy"] = json!({ "proxyType": "manual", "httpProxy": NOBODY, "sslProxy": NOBODY });
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut browser = Self { address, session: String::new(), _driver: driver, _home: home };
         let created = browser.ask("POST", "/session", &json!({ "capabilities": { "alwaysMatch": capabilities } }));
         created.unwrap()["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
@@ -133,7 +151,8 @@ impl Browser {
         self.get(&format!("{}/attribute/{name}", self.element(css))).as_str().map(str::to_owned)
     }
 
-    /// Runs a script in the page, with arguments, and gives what it returns.
+    /// Runs a script in the page, with arguments, and gives what it returns. In Firefox it has globals of its own: one of the
+    /// page is set through `window`.
     pub fn script(&self, script: &str, arguments: &[&str]) -> Value {
         self.post("/execute/sync", &json!({ "script": script, "args": arguments }))
     }
@@ -160,6 +179,12 @@ impl Browser {
         // While the domain `Network` is not enabled, the fields are accepted and never sent.
         self.devtools("Network.enable", &json!({}));
         self.devtools("Network.setExtraHTTPHeaders", &json!({ "headers": headers }));
+    }
+
+    /// Shows pages as to somebody who wants them `light` or `dark`.
+    pub fn prefer_color_scheme(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
     /// Runs a command of Chromium's `DevTools` protocol, in a session with the tab that stays open between commands.
@@ -224,6 +249,24 @@ impl Drop for Browser {
     }
 }
 
+/// A driver and its port, unless it ends at once.
+fn start_driver(name: &str, mark: &str, home: &Path) -> Option<(Program, u16)> {
+    let mut words = bound().into_iter().chain(find(name));
+    let mut driver = Command::new(words.next().expect("a driver"));
+    // Whatever the browser leaves behind goes into the folder, and nothing comes from the user's own.
+    driver.args(words).arg("--port=0").env("HOME", home).env("TMPDIR", home);
+    driver.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME");
+    let mut driver = Program::spawn(driver.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()));
+    let line = announced(&mut driver, mark)?;
+    let (_, port) = line.split_once(mark).expect("the mark");
+    Some((driver, port.trim_end_matches('.').parse().expect("a port")))
+}
+
+/// What a program is started by so that it ends, even if what has started it is killed; nothing where there is no `setpriv`.
+fn bound() -> Vec<PathBuf> {
+    find("setpriv").map_or_else(Vec::new, |setpriv| vec![setpriv, "--pdeathsig".into(), "KILL".into()])
+}
+
 /// What a program says in the line that holds `mark`; `None` if it ends before. It is read on until it ends, so that it never
 /// waits to be heard.
 fn announced(program: &mut Program, mark: &str) -> Option<String> {
@@ -256,14 +299,41 @@ fn chromium_capabilities(home: &Path, preferences: &Value) -> Value {
         &profile,
     ];
     json!({
-        "timeouts": { "implicit": 10_000, "pageLoad": 30_000, "script": 10_000 },
         "goog:chromeOptions": { "binary": find("chromium").unwrap(), "args": arguments, "prefs": preferences },
     })
+}
+
+fn firefox_capabilities(home: &Path) -> Value {
+    // A driver that is killed would leave it behind. Without the variable a release asks its maker for lists and experiments
+    // whatever the preferences say.
+    let program = home.join("firefox");
+    let words: Vec<_> = bound().into_iter().chain(find("firefox-esr")).map(|word| word.display().to_string()).collect();
+    let script = format!("#!/bin/sh\nMOZ_REMOTE_SETTINGS_DEVTOOLS=1 exec {} \"$@\"\n", words.join(" "));
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    // What it does unasked; the driver switches off updates, reports and the like.
+    let preferences = json!({
+        "app.normandy.enabled": false,
+        "browser.safebrowsing.downloads.enabled": false,
+        "dom.push.connection.enabled": false,
+        "network.captive-portal-service.enabled": false,
+        "network.connectivity-service.enabled": false,
+        // Where nobody is, nobody else is asked instead.
+        "network.proxy.allow_bypass": false,
+        "network.proxy.failover_direct": false,
+        "network.trr.mode": 5,
+        // A clock that shows less than a millisecond.
+        "privacy.reduceTimerPrecision": false,
+    });
+    json!({ "moz:firefoxOptions": { "binary": program, "args": ["-headless"], "prefs": preferences } })
 }
 
 fn text_of(value: Value) -> String {
     serde_json::from_value(value).expect("a text")
 }
+
+/// The port for what is thrown away.
+const NOBODY: &str = "127.0.0.1:9";
 
 /// The name that the W3C gives to references to elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
