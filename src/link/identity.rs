@@ -3,10 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use arrayvec::ArrayString;
+use arrayvec::{ArrayString, ArrayVec};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
-
-use super::percent::each_decoded;
 
 /// One visitor's identity as the analytics script knows it, decoded.
 ///
@@ -69,14 +67,21 @@ impl<'a> Identity<'a> {
     /// # Errors
     /// [`Unusable`] by the rules of docs/how-it-works.md, "Which identity".
     pub fn from_cookie(raw: &'a [u8]) -> Result<Self, Unusable> {
-        let mut short = ArrayString::new();
-        if each_decoded(raw, |byte| byte.is_ascii() && short.try_push(byte.into()).is_ok()) {
-            return Self::new(Value::Short(short));
+        if !raw.contains(&b'%') {
+            let value = std::str::from_utf8(raw).map_err(|_| Unusable::NotUtf8)?;
+            return Self::new(Value::Text(Cow::Borrowed(value)));
         }
         if !has_whole_escapes(raw) {
             return Err(Unusable::BadEscape);
         }
-        Self::new(Value::Text(percent_decode(raw).decode_utf8().map_err(|_| Unusable::NotUtf8)?))
+        let mut bytes = percent_decode(raw);
+        let short: ArrayVec<u8, SHORT> = bytes.by_ref().take(SHORT).collect();
+        Self::new(match bytes.next() {
+            None => Value::Short(
+                str::from_utf8(&short).ok().and_then(|text| ArrayString::from(text).ok()).ok_or(Unusable::NotUtf8)?,
+            ),
+            Some(_) => Value::Text(percent_decode(raw).decode_utf8().map_err(|_| Unusable::NotUtf8)?),
+        })
     }
 
     /// Reads a cookie's value as it is written there.

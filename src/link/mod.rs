@@ -21,7 +21,6 @@ mod linker;
 mod links;
 mod origin;
 mod pair;
-mod percent;
 mod plain_url;
 mod query;
 mod scripts;

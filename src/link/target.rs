@@ -6,7 +6,6 @@ use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
 use super::entry::Scheme;
-use super::percent::each_decoded;
 use super::plain_url;
 
 /// An absolute `http` or `https` URL exactly as the WHATWG parser prints it, without a user name, and where its parts are.
@@ -74,13 +73,9 @@ impl Target {
         let mut decoded = Vec::with_capacity(raw.len() + room);
         // A place for each byte first: to make room one by one would cost as much again.
         decoded.resize(raw.len(), 0);
-        let mut places = decoded.iter_mut();
-        if each_decoded(raw.as_bytes(), |byte| places.next().map(|place| *place = byte).is_some()) {
-            let length = raw.len() - places.len();
-            decoded.truncate(length);
-        } else {
-            decoded = percent_decode_str(raw).collect();
-        }
+        let bytes = decoded.iter_mut().zip(percent_decode_str(raw));
+        let length = bytes.map(|(place, byte)| *place = byte).count();
+        decoded.truncate(length);
         Self::parse(String::from_utf8(decoded).map_err(|_| BadTarget::NotUtf8)?)
     }
 
