@@ -52,9 +52,9 @@ pub struct Explained {
 /// The question is none that a browser could ask.
 pub fn explain(linker: &Linker, question: Question<'_>) -> Result<Explained, Unaskable> {
     let head = request(question)?;
-    let mut explanation = Explanation { text: format!("{} {}\n\n", question.method, question.url) };
+    let mut explanation = Explanation { text: format!("{} {}\n\n", question.method, question.url), is_origin: false };
     let decision = linker.decide_traced(&Asked::of(&head).visit(SystemTime::now()), &mut explanation);
-    explanation.conclude(&decision, linker, &head.method);
+    explanation.conclude(&decision, linker, &head);
     Ok(Explained { refused: decision.refusal().is_some(), text: explanation.text })
 }
 
@@ -66,6 +66,9 @@ fn request(question: Question<'_>) -> Result<Parts, Unaskable> {
         hint: "write it in quotes and whole, such as 'https://www.yoursite.com/go/checkout'",
     };
     let text = question.url;
+    if text.starts_with('/') {
+        return Err(no_url(&"it names no host"));
+    }
     let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let url = Url::parse(&whole).map_err(|error| no_url(&error))?;
     let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
@@ -74,7 +77,7 @@ fn request(question: Question<'_>) -> Result<Parts, Unaskable> {
     let request = Request::builder().method(question.method).uri(target).version(Version::HTTP_11);
     let (mut head, ()) = request.body(()).map_err(|error| no_url(&error))?.into_parts();
     for cookie in question.cookies {
-        head.headers.append(COOKIE, header_value(cookie.trim())?);
+        head.headers.append(COOKIE, header_value(field(cookie)?)?);
     }
     for header in question.headers {
         let (name, value) = header.split_once(':').ok_or_else(|| no_header(header))?;
@@ -98,6 +101,13 @@ fn dotted_target(url: &str) -> Option<&str> {
     path.split('/').any(is_dots).then_some(target)
 }
 
+/// The value of a `Cookie` field, which may be pasted with its name.
+fn field(cookie: &str) -> Result<&str, Unaskable> {
+    let (name, value) = cookie.split_once(':').unwrap_or_default();
+    let value = if name.trim().eq_ignore_ascii_case("cookie") { value } else { cookie };
+    if value.contains('=') { Ok(value.trim()) } else { Err(no_header(cookie)) }
+}
+
 fn header_value(text: &str) -> Result<HeaderValue, Unaskable> {
     HeaderValue::from_bytes(text.as_bytes()).map_err(|_| no_header(text))
 }
@@ -112,6 +122,8 @@ fn no_header(text: &str) -> Unaskable {
 /// One line a step: a word for what was looked at, and what was found.
 struct Explanation {
     text: String,
+    /// Whether visitors start at the host that was asked.
+    is_origin: bool,
 }
 
 impl Explanation {
@@ -120,7 +132,7 @@ impl Explanation {
         let _ = writeln!(self.text, "{what:<9} {found}");
     }
 
-    fn conclude(&mut self, decision: &Decision<'_>, linker: &Linker, method: &Method) {
+    fn conclude(&mut self, decision: &Decision<'_>, linker: &Linker, head: &Parts) {
         match decision {
             Decision::HandOff(HandOff { carried: Ok(class), .. }) => {
                 self.line("class", class.as_str());
@@ -146,10 +158,13 @@ impl Explanation {
             Decision::Pairs(list) => self.line("answer", format!("what the script may send here: {list}")),
             Decision::HonoursGpc => self.line("answer", "this origin says that it honours Sec-GPC"),
             Decision::Refuse(refusal, _) => {
-                self.line("answer", format!("refused ({}): {}", refusal.code(), advice(*refusal, linker)));
+                if let (Refusal::UnknownHost, Some(host)) = (refusal, head.headers.get(HOST)) {
+                    self.line("host", format!("{} is not in the file", String::from_utf8_lossy(host.as_bytes())));
+                }
+                self.line("answer", format!("refused ({}): {}", refusal.code(), self.advice(*refusal, linker)));
             }
         }
-        self.answer(&response::of(decision.clone(), method, HeaderMap::new()));
+        self.answer(&response::of(decision.clone(), &head.method, HeaderMap::new()));
     }
 
     /// Whatever a proxy learns, it serves the page.
@@ -165,9 +180,46 @@ impl Explanation {
             Identify::Refused(Refusal::NotFound, _) => {
                 "no cookie (not_found): no pair with this destination has a `landing`; add `landing: {}`".to_owned()
             }
-            Identify::Refused(refusal, _) => format!("no cookie ({}): {}", refusal.code(), advice(*refusal, linker)),
+            Identify::Refused(refusal, _) => {
+                format!("no cookie ({}): {}", refusal.code(), self.advice(*refusal, linker))
+            }
         };
         self.line("answer", format!("the proxy may serve the page; {learns}"));
+    }
+
+    /// What the operator can do about a refusal.
+    fn advice(&self, refusal: Refusal, linker: &Linker) -> String {
+        match refusal {
+            Refusal::BadHost => "the request must name exactly one well-formed host".to_owned(),
+            Refusal::UnknownHost => {
+                let port = |port: Option<u16>| port.map(|port| format!(":{port}")).unwrap_or_default();
+                let origins = linker.origins().map(|(host, with)| format!("{host}{}", port(with)));
+                let destinations = linker.destinations().map(|(_, entry)| entry.to_string());
+                let mut known: Vec<String> = origins.chain(destinations).take(MOST_HOSTS + 1).collect();
+                if known.len() > MOST_HOSTS {
+                    known.truncate(MOST_HOSTS);
+                    known.push("…".to_owned());
+                }
+                format!("the file knows these hosts: {}", known.join(", "))
+            }
+            Refusal::NotFound if self.is_origin => {
+                "this is a page of the site itself, and no link through crosslink: a proxy should send it to the site".to_owned()
+            }
+            Refusal::NotFound => {
+                "this site is where links lead, and crosslink has nothing to do here: ask about the link; if an identity \
+                 should land here, the query must name one, and the pair needs `landing: {}`"
+                    .to_owned()
+            }
+            Refusal::MethodNotAllowed => {
+                "links take GET, HEAD and forms by POST, which a pair may refuse (`post: refuse`)".to_owned()
+            }
+            Refusal::Prefetch => "a browser that fetches ahead gets nothing; it loads normally at the click".to_owned(),
+            Refusal::UnknownLink => "add the name to `links` of a pair of this origin".to_owned(),
+            Refusal::MissingTo => "add `?to=` and the escaped address, or use a named link".to_owned(),
+            Refusal::RepeatedTo => "the link must have one `to`; is the address in it escaped?".to_owned(),
+            Refusal::BadTo => "write a plain https address, escaped as `encodeURIComponent` does".to_owned(),
+            Refusal::NotAllowed => "if visitors may go there, add it to `destination` of a pair of this origin".to_owned(),
+        }
     }
 
     fn answer<B>(&mut self, response: &Response<B>) {
@@ -188,6 +240,7 @@ impl Trace for Explanation {
                     (false, true) => "is a destination on which identities land",
                     (false, false) => "is a destination, but no pair has a `landing` for it",
                 };
+                self.is_origin = origin;
                 self.line("host", format!("{host} {roles}"));
             }
             Step::Page { path, query } => {
@@ -250,36 +303,5 @@ fn landed(outcome: Outcome) -> &'static str {
         Outcome::NotNavigation => "no cookie, not a visit but a HEAD, an image or a script",
     }
 }
-
-/// What the operator can do about a refusal.
-fn advice(refusal: Refusal, linker: &Linker) -> String {
-    match refusal {
-        Refusal::BadHost => "the request must name exactly one well-formed host".to_owned(),
-        Refusal::UnknownHost => {
-            let port = |port: Option<u16>| port.map(|port| format!(":{port}")).unwrap_or_default();
-            let origins = linker.origins().map(|(host, with)| format!("{host}{}", port(with)));
-            let destinations = linker.destinations().map(|(_, entry)| entry.to_string());
-            let mut known: Vec<String> = origins.chain(destinations).take(MOST_HOSTS + 1).collect();
-            if known.len() > MOST_HOSTS {
-                known.truncate(MOST_HOSTS);
-                known.push("…".to_owned());
-            }
-            format!("the file knows these hosts: {}", known.join(", "))
-        }
-        Refusal::NotFound => {
-            "the path is no link, and the query names no identity that lands here; a proxy should send \
-                              this to the site itself, or the pair needs `landing: {}`"
-                .to_owned()
-        }
-        Refusal::MethodNotAllowed => "links are followed with GET or HEAD".to_owned(),
-        Refusal::Prefetch => "a browser that fetches ahead gets nothing; it loads normally at the click".to_owned(),
-        Refusal::UnknownLink => "add the name to `links` of a pair of this origin".to_owned(),
-        Refusal::MissingTo => "add `?to=` and the escaped address, or use a named link".to_owned(),
-        Refusal::RepeatedTo => "the link must have one `to`; is the address in it escaped?".to_owned(),
-        Refusal::BadTo => "write a plain https address, escaped as `encodeURIComponent` does".to_owned(),
-        Refusal::NotAllowed => "if visitors may go there, add it to `destination` of a pair of this origin".to_owned(),
-    }
-}
-
 /// The most hosts that are listed as advice.
 const MOST_HOSTS: usize = 20;

@@ -169,7 +169,7 @@ fn explanation(rules: &Rules, asked: &Asked) -> String {
     let question = Question { method: &Method::GET, url: &asked.url, cookies: &cookies, headers: &headers };
     match explain(&rules.linker, question) {
         Ok(Explained { text, .. }) => text,
-        Err(Unaskable { problem, .. }) => problem,
+        Err(Unaskable { problem, hint }) => format!("{problem}\n{hint}"),
     }
 }
 

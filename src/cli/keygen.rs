@@ -20,6 +20,6 @@ pub(super) fn generate() -> Result<String, Failure> {
 
 const HINT: &str = "\
 Keep it out of the configuration: write it into a file that only crosslink can read, and name that file:
-  keys: [{ id: 2026-11, file: /run/secrets/crosslink.key }]
+  keys: [{ id: 2026-11, file: /etc/crosslink/secrets/2026-11.key }]
 Both sides of a hand-off need the same key under the same id.
 ";

@@ -145,8 +145,7 @@ fn render<'f>(file: &str, text: &str, kind: &str, faults: impl Iterator<Item = (
         let at = &fault.at;
         let line = lines.get(at.line as usize - 1).copied().unwrap_or_default();
         let line = without_secrets(line);
-        let (line, span) =
-            around(&if fault.problem.starts_with(UNKNOWN_KEY) { without_value(&line, at) } else { line }, at);
+        let (line, span) = around(&without_value(&line, fault), at);
         let more = if more == 0 { String::new() } else { format!(" (and {more} more like it)") };
         let title = format!("{file}:{}:{}: {kind}{}{more}", at.line, at.column, fault.shown_problem());
         let snippet = Snippet::source(line).line_start(at.line as usize).annotation(AnnotationKind::Primary.span(span));
@@ -170,14 +169,22 @@ fn around(line: &str, at: &Place) -> (String, Range<usize>) {
     (part, start..end)
 }
 
-/// The same with each word hidden behind an unknown key: it may be a misspelt one, of a secret.
-fn without_value(line: &str, key: &Place) -> String {
-    let behind = (key.column - 1 + key.length) as usize;
-    // Without a colon it is a second value, cut off at a comma, and has none behind it.
-    let mut rest = line.chars().skip(behind).skip_while(|c| matches!(c, ' ' | '"' | '\''));
-    let has_value = rest.next() == Some(':');
-    let shown = |(at, c): (usize, char)| if has_value && at >= behind && c.is_alphanumeric() { '*' } else { c };
-    line.chars().enumerate().map(shown).collect()
+/// The same with each word hidden where a secret stands, or perhaps stands: in place of its file, or behind an unknown key,
+/// which may be misspelt.
+fn without_value(line: &str, fault: &ConfigFault) -> String {
+    let ConfigFault { at, problem, .. } = fault;
+    let (column, length) = (at.column as usize - 1, at.length as usize);
+    let from = if problem.starts_with(SECRET_ITSELF) {
+        Some(column)
+    } else if problem.starts_with(UNKNOWN_KEY) {
+        // Without a colon it is a second value, cut off at a comma, and has none behind it.
+        let mut behind = line.chars().skip(column + length).skip_while(|c| matches!(c, ' ' | '"' | '\''));
+        (behind.next() == Some(':')).then_some(column + length)
+    } else {
+        None
+    };
+    let is_hidden = |at| from.is_some_and(|from| at >= from);
+    line.chars().enumerate().map(|(at, c)| if is_hidden(at) && c.is_alphanumeric() { '*' } else { c }).collect()
 }
 
 /// A text with everything hidden that looks like a key or a password, each character by a star: a fault may end up in a
@@ -249,6 +256,9 @@ fn words(text: &str, belongs: impl Fn(char) -> bool) -> impl Iterator<Item = Ran
 
 /// How the problem begins of a key that nobody knows.
 pub(super) const UNKNOWN_KEY: &str = "unknown key";
+
+/// And that of a secret which stands in the file itself.
+pub(super) const SECRET_ITSELF: &str = "only where a secret is, not the secret itself,";
 
 /// How a key in PASERK form begins.
 const KEY_BEGINS: &str = "k4.local.";

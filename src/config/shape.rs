@@ -2,7 +2,7 @@
 
 use serde_yaml::Error;
 
-use super::fault::{ConfigFault, Place, UNKNOWN_KEY, number};
+use super::fault::{ConfigFault, Place, SECRET_ITSELF, UNKNOWN_KEY, number};
 use super::spot::{Found, Spot, glued_key, tab_in_indentation};
 
 /// Says in the configuration's own words what the YAML library found.
@@ -27,7 +27,11 @@ fn explain(error: &Error, text: &str, at: Place) -> (String, String) {
     match error {
         _ if begins_with_star(text, at) => (
             "an unquoted `*` begins an alias in YAML, not a host".to_owned(),
-            "put the value in quotes: \"*.yourshop.example\"".to_owned(),
+            if Spot::of(text, at).key == Some("origin") {
+                "list each host: visitors start at whole names, and `*.` is for destinations".to_owned()
+            } else {
+                "put the value in quotes: \"*.yourshop.example\"".to_owned()
+            },
         ),
         Error::Eof { .. } => ("the file is empty".to_owned(), SMALLEST.to_owned()),
         Error::MultipleDocuments { .. } => (
@@ -58,6 +62,10 @@ fn explain(error: &Error, text: &str, at: Place) -> (String, String) {
             }
             match glued_key(text, at) {
                 Some(key) => glued(key),
+                None if follows_comma(text, at) => (
+                    "nothing stands between two commas here".to_owned(),
+                    "take one of them away, or write what is missing".to_owned(),
+                ),
                 None => (problem, INDENTED.to_owned()),
             }
         }
@@ -112,6 +120,14 @@ fn begins_with_star(text: &str, at: Place) -> bool {
         && line.chars().nth(at.column as usize).is_none_or(|next| !next.is_alphanumeric())
 }
 
+/// Whether a comma follows a comma.
+fn follows_comma(text: &str, at: Place) -> bool {
+    let line = text.lines().nth(at.line as usize - 1).unwrap_or_default();
+    let column = at.column as usize - 1;
+    let before: String = line.chars().take(column).collect();
+    line.chars().nth(column) == Some(',') && before.trim_end().ends_with(',')
+}
+
 /// Something else stands where a list, keys or one value should.
 fn misplaced(wanted: &str, text: &str, at: Place) -> (String, String) {
     if let Some(key) = glued_key(text, at) {
@@ -127,7 +143,7 @@ fn misplaced(wanted: &str, text: &str, at: Place) -> (String, String) {
         (Found::Nothing, false) => format!("nothing stands behind `{key}:`"),
         // What stands there is perhaps the secret itself.
         (Found::Text, _) if ["keys", "replay_password"].contains(&key) => {
-            format!("only where a secret is, not the secret itself, may stand behind `{key}:`")
+            format!("{SECRET_ITSELF} may stand behind `{key}:`")
         }
         (_, true) => format!("{wanted}, not {}, must stand in the list `{key}`", found.as_str()),
         (_, false) => format!("{wanted}, not {}, must stand behind `{key}:`", found.as_str()),

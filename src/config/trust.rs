@@ -148,7 +148,7 @@ fn shared(server: &Text, password: Option<&Placed<RawSecret>>, faults: &mut Faul
         return None;
     }
     if url.password().is_some() {
-        let hint = "name its file: `replay_password: { file: /run/secrets/redis }`, or `env`";
+        let hint = "name its file: `replay_password: { file: /etc/crosslink/secrets/redis }`, or `env`";
         faults.add(server, "a password does not belong into this file", hint);
         return None;
     }

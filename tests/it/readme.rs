@@ -186,7 +186,7 @@ fn configurations_are_right() {
     let key = tempfile::NamedTempFile::new().unwrap();
     fs::write(&key, OLD.1).unwrap();
     for (path, text) in configurations() {
-        let text = text.replace("/run/secrets/crosslink.key", &key.path().display().to_string());
+        let text = text.replace("/etc/crosslink/secrets/2026-11.key", &key.path().display().to_string());
         let mut faults = config::parse(&text).err().unwrap_or_default();
         // The certificates that it names are the reader's.
         faults.retain(|fault| !fault.problem.contains("No such file"));

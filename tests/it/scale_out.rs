@@ -218,7 +218,7 @@ impl Fleet {
             let own = [
                 (" 10.0.0.1:", &*format!(" {host}:"), 2),
                 ("10.0.0.9]", &format!("{visitors}]"), 1),
-                ("/run/secrets/crosslink.key", "crosslink.key", 1),
+                ("/run/credentials/crosslink.service/secret_2026-11.key", "crosslink.key", 1),
                 ("redis://10.0.0.10:6379", &redis.address(), 1),
                 // As much shorter as the pause between two checks.
                 ("drain_delay: 3s ", "drain_delay: 900ms", 1),
