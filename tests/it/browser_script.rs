@@ -115,6 +115,12 @@ fn serve(mut stream: TcpStream, crosslink: SocketAddr, page: &str, seen: &Mutex<
     // As a visitor's comment could hold it, on a site that cleans comments of scripts alone.
     let image = "<img name=currentScript src=\"http://evil.localhost/link.js\"><script";
     let page = if target == "/clobbered" { page.replace("<script", image) } else { page };
+    let page = if target == "/based" {
+        page.replace("<script src", "<script async src")
+            .replace("</script>", "</script><base href='http://evil.localhost/'>")
+    } else {
+        page
+    };
     let page = if target == "/without" { page.replace("<script", "<!--").replace("</script>", "-->") } else { page };
     let fields = "Content-Type: text/html; charset=utf-8\r\nConnection: close";
     let length = page.len();
@@ -191,6 +197,7 @@ in_each_browser! {
     what_the_page_cancels_and_what_is_no_visit_is_left_alone
     without_crosslink_links_are_plain
     an_element_that_pretends_to_be_the_script_routes_nothing
+    what_a_page_names_or_says_strangely_leads_where_it_led
     ten_thousand_links_are_not_touched_before_a_click
     the_script_judges_every_address_as_the_server_does
 }
@@ -340,6 +347,29 @@ fn an_element_that_pretends_to_be_the_script_routes_nothing(kind: Kind) {
     );
     browser.click("#plain");
     sites.arrives("GET pay.localhost/cart?a=1", "a plain link");
+}
+
+fn what_a_page_names_or_says_strangely_leads_where_it_led(kind: Kind) {
+    let own = |port| {
+        format!(
+            "pairs: [{{ origin: \"{SHOP}:{port}\", destination: [\"http://{PAY}:{port}\", \"http://*.yoursite.localhost:{port}\"] }}]"
+        )
+    };
+    let Some((sites, browser)) = start_with(own, kind) else { return };
+    sites.open(&browser, "/");
+    let links = json!(["#top", "/go/checkout", "/search?q=1"]);
+    let asked = "return ['#top', '/go/checkout', '/search?q=1'].map(href => crosslink.url(href))";
+    assert_eq!(browser.script(asked, &[]), links, "the site's own, which a `*.` admits too");
+    let form = "document.body.insertAdjacentHTML('beforeend', arguments[0]); document.querySelector('#go').click()";
+    let with = |form: &str| form.replace("PAY", &sites.at(PAY, ""));
+    browser.script(form, &[&with("<form action='PAY/s'><input name=append value=1><button id=go>go</button></form>")]);
+    sites.arrives("GET pay.localhost/s?append=1&kmi=bob", "a field named as what the script calls");
+    sites.open(&browser, "/");
+    browser.script(form, &[&with("<form method=post action='PAY/p'><button id=go formaction=''>go</button></form>")]);
+    sites.open(&browser, "/based");
+    browser.click("#plain");
+    // That form went to the page itself; and a `base` that came behind the script's own line moves nothing.
+    sites.arrives("GET pay.localhost/cart?a=1&kmi=bob", "a link below a `base`");
 }
 
 fn ten_thousand_links_are_not_touched_before_a_click(kind: Kind) {
