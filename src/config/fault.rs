@@ -145,7 +145,7 @@ fn render<'f>(file: &str, text: &str, kind: &str, faults: impl Iterator<Item = (
         let at = &fault.at;
         let line = lines.get(at.line as usize - 1).copied().unwrap_or_default();
         let line = without_secrets(line);
-        let (line, span) = around(&without_value(&line, fault), at);
+        let (line, span) = around(&without_value(&line, fault, is_below_secrets(&lines, at.line as usize - 1)), at);
         let more = if more == 0 { String::new() } else { format!(" (and {more} more like it)") };
         let title = format!("{file}:{}:{}: {kind}{}{more}", at.line, at.column, fault.shown_problem());
         let snippet = Snippet::source(line).line_start(at.line as usize).annotation(AnnotationKind::Primary.span(span));
@@ -169,22 +169,42 @@ fn around(line: &str, at: &Place) -> (String, Range<usize>) {
     (part, start..end)
 }
 
-/// The same with each word hidden where a secret stands, or perhaps stands: in place of its file, or behind an unknown key,
-/// which may be misspelt.
-fn without_value(line: &str, fault: &ConfigFault) -> String {
+/// The same with each word hidden where a secret stands, or perhaps stands: in place of its file, behind an unknown key, which
+/// may be misspelt, and below a key of secrets in another line.
+fn without_value(line: &str, fault: &ConfigFault, below_secrets: bool) -> String {
     let ConfigFault { at, problem, .. } = fault;
     let (column, length) = (at.column as usize - 1, at.length as usize);
     let from = if problem.starts_with(SECRET_ITSELF) {
         Some(column)
     } else if problem.starts_with(UNKNOWN_KEY) {
         // Without a colon it is a second value, cut off at a comma, and has none behind it.
-        let mut behind = line.chars().skip(column + length).skip_while(|c| matches!(c, ' ' | '"' | '\''));
+        let mut behind = line.chars().skip(column + length).skip_while(|c| matches!(c, ' ' | '\t' | '"' | '\''));
         (behind.next() == Some(':')).then_some(column + length)
     } else {
         None
     };
     let is_hidden = |at| from.is_some_and(|from| at >= from);
-    line.chars().enumerate().map(|(at, c)| if is_hidden(at) && c.is_alphanumeric() { '*' } else { c }).collect()
+    let is_word = |c: char| !c.is_whitespace() && !"{}[]:,\"'".contains(c);
+    let line: String =
+        line.chars().enumerate().map(|(at, c)| if is_hidden(at) && is_word(c) { '*' } else { c }).collect();
+    if !below_secrets {
+        return line;
+    }
+    let is_place = |span: &Range<usize>| {
+        let (before, word) = (line.get(..span.start).unwrap_or_default(), line.get(span.clone()).unwrap_or_default());
+        let behind =
+            |key: &str| before.trim_end_matches([' ', '"', '\'']).strip_suffix(':').is_some_and(|to| to.ends_with(key));
+        word == "-" || PLACES.contains(&word) || PLACES.iter().any(|key| behind(key))
+    };
+    hidden(&line, words(&line, is_word).filter(|span| !is_place(span)))
+}
+
+/// Whether a line stands below one of the keys at the top of the file that hold secrets.
+fn is_below_secrets(lines: &[&str], line: usize) -> bool {
+    let is_top = |line: &&&str| line.starts_with(|first: char| !first.is_whitespace() && !"-#]}".contains(first));
+    let top = lines.get(..=line).unwrap_or_default().iter().rev().find(is_top);
+    let top = top.filter(|top| lines.get(line).is_some_and(|own| own != *top));
+    top.is_some_and(|top| SECRETS.iter().any(|key| top.trim_start_matches(['"', '\'']).starts_with(key)))
 }
 
 /// A text with everything hidden that looks like a key or a password, each character by a star: a fault may end up in a
@@ -256,6 +276,12 @@ fn words(text: &str, belongs: impl Fn(char) -> bool) -> impl Iterator<Item = Ran
 
 /// How the problem begins of a key that nobody knows.
 pub(super) const UNKNOWN_KEY: &str = "unknown key";
+
+/// Keys at the top of the file below which secrets are named, and perhaps written.
+const SECRETS: [&str; 2] = ["keys", "replay"];
+
+/// What is said of a secret there.
+const PLACES: [&str; 3] = ["id", "file", "env"];
 
 /// And that of a secret which stands in the file itself.
 pub(super) const SECRET_ITSELF: &str = "only where a secret is, not the secret itself,";

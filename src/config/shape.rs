@@ -192,7 +192,9 @@ fn unknown(field: &str, expected: &[&str]) -> (String, String) {
     } else {
         format!("the keys here are: {}", expected.join(", "))
     };
-    (format!("{UNKNOWN_KEY} `{field}`"), hint)
+    // Where the file of a secret is named it is perhaps the secret.
+    let field = if expected.contains(&"env") { String::new() } else { format!(" `{field}`") };
+    (format!("{UNKNOWN_KEY}{field}"), hint)
 }
 
 /// The library's sentence without ` at line 3, column 4`, which is said already.
