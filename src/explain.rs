@@ -13,7 +13,9 @@ use url::{Position, Url};
 
 use crate::http::head::Asked;
 use crate::http::response;
-use crate::link::{Decision, HandOff, Identify, Land, Linker, NotCarried, Outcome, Pair, Refusal, Sealed, Step, Trace};
+use crate::link::{
+    Decision, HandOff, Identify, Land, Linker, NotCarried, Outcome, Pair, Refusal, Sealed, Step, Trace, Unheard, Visit,
+};
 
 /// A request as somebody writes it down.
 #[derive(Clone, Copy)]
@@ -26,6 +28,8 @@ pub struct Question<'a> {
     pub cookies: &'a [String],
     /// Other fields, as `Name: value`; `Host` replaces the URL's.
     pub headers: &'a [String],
+    /// Whether it comes from a trusted proxy.
+    pub trusted: bool,
 }
 
 /// What no browser could ask.
@@ -53,7 +57,9 @@ pub struct Explained {
 pub fn explain(linker: &Linker, question: Question<'_>) -> Result<Explained, Unaskable> {
     let head = request(question)?;
     let mut explanation = Explanation { text: format!("{} {}\n\n", question.method, question.url) };
-    let decision = linker.decide_traced(&Asked::of(&head).visit(SystemTime::now()), &mut explanation);
+    let asked = Asked::of(&head);
+    let visit = Visit { trusted: question.trusted, ..asked.visit(SystemTime::now()) };
+    let decision = linker.decide_traced(&visit, &mut explanation);
     explanation.conclude(&decision, linker, &head.method);
     Ok(Explained { refused: decision.refusal().is_some(), text: explanation.text })
 }
@@ -200,6 +206,12 @@ impl Trace for Explanation {
             Step::Admitted(Pair { name, .. }) => self.line("pair", format!("{name} admits it")),
             Step::NotAllowed(why) => self.line("pair", format!("none admits it: {why}")),
             Step::Landing(Pair { name, .. }) => self.line("pair", format!("{name} lands identities here")),
+            Step::HeaderAbsent(name) => self.line("header", format!("{name} says nothing")),
+            Step::HeaderUnheard(name, why) => self.line("header", format!("{name} does not count: {}", unheard(why))),
+            Step::HeaderUnusable(name, why) => self.line("header", format!("{name} is passed over: {why}")),
+            Step::HeaderTaken(name, identity) => {
+                self.line("header", format!("{name} is taken: {}", identity.reveal()));
+            }
             Step::CookieAbsent(name) => self.line("cookie", format!("{name} is not there")),
             Step::CookieUnusable(name, why) => self.line("cookie", format!("{name} is passed over: {why}")),
             Step::CookieTaken(name, identity) => {
@@ -211,6 +223,14 @@ impl Trace for Explanation {
             Step::ArrivedSeveral => self.line("arriving", "more than one identity, so none is believed"),
             Step::Sealed(why) => self.line("arriving", format!("a token that stays shut: {}", shut(why))),
         }
+    }
+}
+
+fn unheard(why: Unheard) -> &'static str {
+    match why {
+        Unheard::Untrusted => "the request comes from none of `trusted_proxies`",
+        Unheard::Repeated => "it stands there more than once",
+        Unheard::Unusable => "its value can't be used",
     }
 }
 

@@ -1,13 +1,12 @@
-//! Names of cookies, wherever the configuration has one.
+//! Names of cookies and of headers, wherever the configuration has one.
 
 use super::fault::Faults;
 use super::text::Text;
 use crate::link::CookieName;
 
-/// The name, which is a token of RFC 9110, 5.6.2.
+/// A cookie's name, which is a token.
 pub(super) fn check(text: &Text, faults: &mut Faults) -> CookieName {
-    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if text.value.is_empty() || text.value.len() > 128 || !text.value.bytes().all(is_token_byte) {
+    if !is_token(&text.value) {
         faults.add(
             text,
             format!("`{}` is no name for a cookie", text.value),
@@ -15,4 +14,10 @@ pub(super) fn check(text: &Text, faults: &mut Faults) -> CookieName {
         );
     }
     CookieName::new(&text.value)
+}
+
+/// Whether a text is a token (RFC 9110, 5.6.2), of a length that somebody may have meant.
+pub(super) fn is_token(text: &str) -> bool {
+    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (1..=128).contains(&text.len()) && text.bytes().all(is_token_byte)
 }

@@ -34,7 +34,7 @@ pub(super) struct RawConfig {
     #[schemars(with = "Option<forms::AddressOrOff>", extend("default" = "127.0.0.1:8081"))]
     #[serde(default, deserialize_with = "present")]
     pub admin: Option<Text>,
-    /// Proxies whose `X-Request-Id` is believed: addresses or networks, such as `10.0.0.0/8`.
+    /// Proxies whose `X-Request-Id` and `identity.header` are believed: addresses or networks, such as `10.0.0.0/8`.
     #[schemars(with = "Option<forms::AnyNumber<String>>")]
     #[serde(default, deserialize_with = "present")]
     pub trusted_proxies: Option<Placed<OneOrMany>>,
@@ -281,6 +281,10 @@ pub(super) struct RawIdentity {
     #[schemars(with = "Option<String>", extend("enum" = ["percent", "json"], "default" = "percent"))]
     #[serde(default, deserialize_with = "present")]
     pub decode: Option<Text>,
+    /// The header in which a proxy of `trusted_proxies` says who the visitor is; it counts before the cookies.
+    #[schemars(with = "Option<String>", extend("pattern" = forms::HEADER))]
+    #[serde(default, deserialize_with = "present")]
+    pub header: Option<Text>,
 }
 
 /// What happens on the destination.

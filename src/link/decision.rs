@@ -57,6 +57,8 @@ pub struct HandOff<'l> {
     pub carried: Result<Class, NotCarried>,
     /// Whether a form was sent, which goes along: method and body stay what they are.
     pub posted: bool,
+    /// Why a header that names the visitor did not count, if there was one that didn't.
+    pub unheard: Option<Unheard>,
 }
 
 /// A visitor arrives on a destination with an identity in the URL.
@@ -77,6 +79,8 @@ pub struct Land<'l> {
     pub first_use: Option<FirstUse>,
     /// Whether a form was sent, which goes along: method and body stay what they are.
     pub posted: bool,
+    /// Why a header that names the visitor did not count, if there was one that didn't.
+    pub unheard: Option<Unheard>,
 }
 
 /// What a proxy learns that asks before it serves a page itself. Whatever it is, the visitor gets the page.
@@ -175,6 +179,18 @@ words! {
 }
 
 words! {
+    /// Why a header that names the visitor does not count; the words are those of logs and metrics.
+    pub enum Unheard: as_str {
+        /// It came from somebody who is no trusted proxy.
+        Untrusted => "untrusted",
+        /// It stands there more than once.
+        Repeated => "repeated",
+        /// Its value is no usable identity.
+        Unusable => "unusable",
+    }
+}
+
+words! {
     /// A request that is not served; the fault is the visitor's, or of whoever made the link.
     pub enum Refusal: code {
         /// No `Host`, two, a malformed one, one that differs from the target's, or a target that is no path.
@@ -239,6 +255,16 @@ impl Decision<'_> {
             Self::Land(land) => Self::Land(land.not_first(why)),
             Self::Identify(Identify::Landed(land)) => Self::Identify(Identify::Landed(land.not_first(why))),
             other => other,
+        }
+    }
+
+    /// Why a header that names the visitor did not count, if there was one that didn't.
+    #[must_use]
+    pub fn unheard(&self) -> Option<Unheard> {
+        match self {
+            Self::HandOff(hand_off) => hand_off.unheard,
+            Self::Land(land) | Self::Identify(Identify::Landed(land)) => land.unheard,
+            _ => None,
         }
     }
 

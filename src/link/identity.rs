@@ -110,6 +110,16 @@ impl<'a> Identity<'a> {
         Self::from_cookie(raw.as_bytes())
     }
 
+    /// Reads what a trusted proxy says of whom it knows: plain text, in which nothing is escaped. Whatever its shape,
+    /// it names somebody.
+    ///
+    /// # Errors
+    /// As [`Identity::from_cookie`].
+    pub fn from_header(raw: &'a [u8]) -> Result<Self, Unusable> {
+        let value = std::str::from_utf8(raw).map_err(|_| Unusable::NotUtf8)?;
+        Ok(Self { class: Class::Named, ..Self::new(Value::Text(Cow::Borrowed(value)))? })
+    }
+
     /// Takes a value out of a token, with the class that the origin saw.
     ///
     /// # Errors
@@ -317,6 +327,27 @@ mod tests {
             assert_eq!(read.as_ref().map(Identity::reveal).map_err(|why| *why), expected, "{raw}");
         }
         assert_eq!(Identity::from_cookie_as(Decode::Percent, b"%22a%22").unwrap().reveal(), "\"a\"");
+    }
+
+    #[test]
+    fn a_header_is_plain_text_that_names_somebody() {
+        for (raw, expected) in [
+            (&b"bob@bob.com"[..], Ok("bob@bob.com")),
+            (b"bob%40bob.com", Ok("bob%40bob.com")),
+            (b"a+b %", Ok("a+b %")),
+            ("Zo\u{eb}".as_bytes(), Ok("Zo\u{eb}")),
+            (b"fTTEiDDx9uNZXWYzrFM8hVkBqQY=", Ok("fTTEiDDx9uNZXWYzrFM8hVkBqQY=")),
+            (b"", Err(Unusable::Empty)),
+            (b" ", Err(Unusable::Empty)),
+            (b"a\tb", Err(Unusable::Control)),
+            (b"\xff", Err(Unusable::NotUtf8)),
+            (b"anonymous", Err(Unusable::Placeholder)),
+            (&[b'a'; 256], Err(Unusable::TooLong)),
+        ] {
+            let read = Identity::from_header(raw);
+            assert_eq!(read.as_ref().map(Identity::reveal).map_err(|why| *why), expected, "{raw:?}");
+            assert!(read.is_ok_and(|identity| identity.class() == Class::Named) == expected.is_ok(), "{raw:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::texts::{TextAt, number};
 use super::token::Keys;
 use super::trace::{Step, Trace};
 use super::visit::{Method, Visit};
-use super::visitor::{binding, read_identity};
+use super::visitor::{Who, binding, read_identity};
 
 /// The immutable rules of all pairs; what a new configuration replaces as a whole.
 #[derive(Debug)]
@@ -225,15 +225,16 @@ impl Linker {
         trace.step(Step::Admitted(pair));
         let posted = posted(visit, &pair)?;
 
-        let identity = match pair.consent.refuses_to_carry(visit) {
-            Some(why) => Err(why.into()),
-            None => read_identity(visit.cookies, &pair, pair.cookies.iter(), trace),
+        let Who { identity, unheard } = match pair.consent.refuses_to_carry(visit) {
+            Some(why) => Who { identity: Err(why.into()), unheard: None },
+            None => read_identity(visit, &pair, pair.cookies.iter(), trace),
         };
         let sent = rules.send(&admitted, &pair, identity.as_ref(), |identity, destination| {
             self.keys.seal(identity, binding(&pair, destination, visit), visit.now)
         });
         let (destination, carried) = sent.map_err(|why| bad_to(why, trace))?;
-        Ok(HandOff { pair, destination, carried: carried.and(identity.map(|identity| identity.class())), posted })
+        let carried = carried.and(identity.map(|identity| identity.class()));
+        Ok(HandOff { pair, destination, carried, posted, unheard })
     }
 }
 

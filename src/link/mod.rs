@@ -35,7 +35,9 @@ mod visitor;
 pub use allow_list::{AllowList, Destination, Entries};
 pub use consent::{Consent, ConsentCookie, Gpc, is_opt_out};
 pub use cookie::{CookieDomain, CookieName, IdentityCookie, SameSite, read as read_cookie};
-pub use decision::{Decision, FirstUse, HandOff, Identify, Land, NotCarried, NotFirst, Outcome, Refusal, Role};
+pub use decision::{
+    Decision, FirstUse, HandOff, Identify, Land, NotCarried, NotFirst, Outcome, Refusal, Role, Unheard,
+};
 pub use decoration::{Arrived, BadParameter, Decoration, Parameter, Undecorated, decorate, undecorate};
 pub use domain::{BadDomain, Domain, HostPort};
 pub use entry::{BadEntry, Entry, EntryRef, NotAllowed, Scheme};
@@ -46,7 +48,7 @@ pub use scripts::{PairsList, digest};
 pub use target::{BadTarget, Target};
 pub use token::{BadKey, Binding, Key, Keys, LIFE, Opened, SKEW, Sealed, TokenId};
 pub use trace::{Step, Trace};
-pub use visit::{Method, Visit};
+pub use visit::{Field, Fields, Method, Visit};
 
 /// The query parameter that holds the destination of a hand-off without a link.
 const TO: &str = "to";

@@ -48,6 +48,8 @@ pub struct Settings {
     pub cookies: Vec<CookieName>,
     /// How it is written there.
     pub decode: Decode,
+    /// The field, in lower case, in which a trusted proxy says who the visitor is; it counts before all cookies.
+    pub header: Option<Box<str>>,
     /// How the identity travels.
     pub hand_off: Seal,
     /// Whether a token is bound to the visitor's `User-Agent`, on both sides.

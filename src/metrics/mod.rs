@@ -16,7 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::link::{Class, Decision, HandOff, Identify, Land, NotCarried, Outcome, Pair};
-use by_core::{ByCore, Refusals, RequestDurations};
+use by_core::{ByCore, Refusals, RequestDurations, UnheardHeaders};
 use by_pair::{ByPair, Collected, Counters, Family};
 
 /// All counters of the process; they live as long as it does, over every reload.
@@ -53,6 +53,7 @@ impl Metrics {
         }
         let by_core = Arc::new(ByCore::new(cores));
         registry.register_collector(Box::new(Refusals(Arc::clone(&by_core))));
+        registry.register_collector(Box::new(UnheardHeaders(Arc::clone(&by_core))));
         registry.register_collector(Box::new(RequestDurations(Arc::clone(&by_core))));
         let metrics = Self {
             by_core,
@@ -99,6 +100,9 @@ impl Metrics {
             && let Some(PairCounts(counters)) = counts.get(pair.number)
         {
             counters.get_or_init(|| self.by_pair.counters(pair.name)).count(core, place);
+        }
+        if let Some(why) = decision.unheard() {
+            self.by_core.count_unheard(core, why);
         }
         self.by_core.count(core, decision.role(), decision.refusal(), took);
     }

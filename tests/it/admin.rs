@@ -99,6 +99,7 @@ fn prometheus_reads_every_metric() {
         ("crosslink_refusals", "counter"),
         ("crosslink_request_duration_seconds", "histogram"),
         ("crosslink_tls_handshake_failures", "counter"),
+        ("crosslink_unheard_headers", "counter"),
     ];
     assert_eq!(kinds, expected.map(|(name, kind)| (Some(name), Some(kind))));
     let hand_offs = &families["crosslink_handoffs"];

@@ -41,6 +41,7 @@ fn wrong_usage_exits_with_2() {
         ("no_url", &["explain"]),
         ("bad_url", &["explain", "https://a b/"]),
         ("bad_header", &["explain", "https://www.yoursite.com/", "--header", "no colon"]),
+        ("bad_peer", &["explain", "https://www.yoursite.com/", "--peer", "localhost"]),
         ("bad_listen", &["serve", "--listen", "somewhere"]),
         ("public_demo", &["demo", "--listen", "0.0.0.0:8080"]),
     ] {
@@ -140,6 +141,29 @@ fn explain_tells_each_step() {
         let said = said(&arguments);
         assert!(said.contains(&format!("-- exit {exit}\n")), "{said}");
         assert_snapshot!(format!("explain_{name}"), said);
+    }
+}
+
+#[test]
+fn explain_tells_what_becomes_of_a_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "trusted_proxies: 10.0.0.0/8
+pairs: [{ origin: www.yourshop.example, destination: ok.example, links: { go: / }, identity: { header: X-User, cookies: [who] } }]";
+    fs::write(folder.path().join("crosslink.yaml"), config).unwrap();
+    let link = ["explain", "https://www.yourshop.example/go/go", "--config", "crosslink.yaml", "--cookie", "who=eve"];
+    for (name, more) in [
+        ("taken", &["--header", "X-User: bob", "--peer", "10.1.2.3"][..]),
+        ("untrusted", &["--header", "X-User: bob", "--peer", "::ffff:11.1.2.3"]),
+        ("no_peer", &["--header", "X-User: bob"]),
+        ("repeated", &["--header", "X-User: bob", "--header", "x-user: bob", "--peer", "10.1.2.3"]),
+        ("unusable", &["--header", "X-User: guest", "--peer", "10.1.2.3"]),
+        ("absent", &["--peer", "10.1.2.3"]),
+    ] {
+        let arguments: Vec<&str> = link.iter().chain(more).copied().collect();
+        assert_snapshot!(
+            format!("explain_header_{name}"),
+            said_by(crosslink().current_dir(&folder).args(&arguments), &arguments)
+        );
     }
 }
 

@@ -52,6 +52,7 @@ mod scale_out;
 mod script;
 mod sealed;
 mod secrets;
+mod sign_on;
 mod sleep;
 mod sockets;
 mod support;

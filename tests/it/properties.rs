@@ -2,8 +2,8 @@
 
 use crosslink::config;
 use crosslink::link::{
-    Arrived, Decision, Decoration, HandOff, HostPort, Identify, Identity, Land, Linker, Method, Parameter, Role,
-    Target, Visit, decorate, undecorate,
+    Arrived, Decision, Decoration, Field, Fields, HandOff, HostPort, Identify, Identity, Land, Linker, Method,
+    Parameter, Role, Target, Unheard, Visit, decorate, undecorate,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -162,15 +162,20 @@ impl Request {
 
     /// Decides for a proxy that asks about another target.
     fn decide_for<'l>(&self, linker: &'l Linker, original_target: Option<&[u8]>) -> Decision<'l> {
+        self.decide_as(linker, Visit { original_target, ..Visit::of("", "") })
+    }
+
+    /// Decides on a visit that has what this request does not say from another one.
+    fn decide_as<'l>(&self, linker: &'l Linker, other: Visit<'_>) -> Decision<'l> {
         let cookies: Vec<&[u8]> = self.cookies.iter().map(Vec::as_slice).collect();
         linker.decide(&Visit {
             method: self.method,
             host: self.host.as_deref(),
+            path: &self.path,
             query: self.query.as_deref(),
             cookies: &cookies,
             now: 1_795_000_000,
-            original_target,
-            ..Visit::of("", &self.path)
+            ..other
         })
     }
 }
@@ -197,10 +202,10 @@ fn is_allowed(location: &str) -> bool {
 /// All that a decision says, in a form that can be compared and shown.
 fn in_words(decision: &Decision<'_>) -> String {
     match decision {
-        Decision::HandOff(HandOff { pair, destination, carried, posted }) => {
-            format!("{} hands off to {}, {carried:?}, {posted}", pair.name, destination.target().as_str())
+        Decision::HandOff(HandOff { pair, destination, carried, posted, unheard }) => {
+            format!("{} hands off to {}, {carried:?}, {posted}, {unheard:?}", pair.name, destination.target().as_str())
         }
-        Decision::Land(Land { pair, location, outcome, class, set_cookie, first_use, posted })
+        Decision::Land(Land { pair, location, outcome, class, set_cookie, first_use, posted, unheard })
         | Decision::Identify(Identify::Landed(Land {
             pair,
             location,
@@ -209,9 +214,10 @@ fn in_words(decision: &Decision<'_>) -> String {
             set_cookie,
             first_use,
             posted,
+            unheard,
         })) => {
             format!(
-                "{} lands at {location}, {outcome:?}, {class:?}, {set_cookie:?}, {first_use:?}, {posted}",
+                "{} lands at {location}, {outcome:?}, {class:?}, {set_cookie:?}, {first_use:?}, {posted}, {unheard:?}",
                 pair.name
             )
         }
@@ -296,6 +302,22 @@ proptest! {
     }
 
     #[test]
+    fn what_just_anybody_says_of_himself_changes_nothing(request in request(), said in said()) {
+        let decide =
+            |said: &Said, trusted| request.decide_as(signed_on(), Visit { trusted, fields: said, ..Visit::of("", "") });
+        if let Decision::HandOff(hand_off) = decide(&said, true) {
+            let location = hand_off.destination.target().as_str();
+            prop_assert!(is_allowed(location), "{location}");
+        }
+        let silent = Said(Vec::new());
+        let [ignored, nothing] = [&said, &silent].map(|said| decide(said, false));
+        prop_assert!(!matches!(ignored.unheard(), Some(Unheard::Repeated | Unheard::Unusable)));
+        let without = |words: String| words.replace("Some(Untrusted)", "None");
+        prop_assert_eq!(without(in_words(&ignored)), in_words(&nothing));
+        prop_assert_eq!(in_words(&nothing), in_words(&decide(&silent, true)));
+    }
+
+    #[test]
     fn equal_visits_decide_equally(request in request()) {
         // Read anew, so that its maps have another order.
         static ANOTHER: std::sync::OnceLock<Linker> = std::sync::OnceLock::new();
@@ -350,6 +372,33 @@ fn the_laws_hold_for_the_seeds_of_the_fuzz_targets() {
             law(&seed);
         }
     }
+}
+
+/// What a request says in the one header that a configuration asks for.
+#[derive(Clone, Debug)]
+struct Said(Vec<Vec<u8>>);
+
+impl Fields for Said {
+    fn find(&self, name: &str) -> Field<'_> {
+        assert_eq!(name, "x-user");
+        match &self.0[..] {
+            [] => Field::Absent,
+            [once] => Field::Once(once),
+            _ => Field::Repeated,
+        }
+    }
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let value = prop_oneof![text().prop_map(String::into_bytes), vec(any::<u8>(), 0..40)];
+    vec(value, 0..3).prop_map(Said)
+}
+
+/// [`CONFIG`], where a proxy says who the visitors are.
+fn signed_on() -> &'static Linker {
+    static LINKER: std::sync::OnceLock<Linker> = std::sync::OnceLock::new();
+    let heard = "trusted_proxies: 127.0.0.1\ndefaults: { identity: { header: X-User } }\n";
+    LINKER.get_or_init(|| parse(&format!("{heard}{CONFIG}")).linker)
 }
 
 fn linker() -> &'static Linker {
