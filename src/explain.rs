@@ -58,7 +58,7 @@ pub fn explain(linker: &Linker, question: Question<'_>) -> Result<Explained, Una
     let head = request(question)?;
     let mut explanation = Explanation { text: format!("{} {}\n\n", question.method, question.url) };
     let asked = Asked::of(&head);
-    let visit = Visit { trusted: question.trusted, ..asked.visit(SystemTime::now()) };
+    let visit = Visit { trusted: question.trusted, random: Some(EXAMPLE), ..asked.visit(SystemTime::now()) };
     let decision = linker.decide_traced(&visit, &mut explanation);
     explanation.conclude(&decision, linker, &head.method);
     Ok(Explained { refused: decision.refusal().is_some(), text: explanation.text })
@@ -218,6 +218,14 @@ impl Trace for Explanation {
                 self.line("cookie", format!("{name} is taken: {}", identity.reveal()));
             }
             Step::CookieNotNeeded(name) => self.line("cookie", format!("{name} is not looked at any more")),
+            Step::Minted(name, identity) => {
+                let example = identity.reveal();
+                self.line("mint", format!("a new identity goes into {name}, a random one such as {example}"));
+            }
+            Step::NotMinted(name) => self.line(
+                "mint",
+                format!("no identity goes into {name}: it is no browser, by its `User-Agent`, that asks"),
+            ),
             Step::Arrived(identity) => self.line("arriving", identity.reveal()),
             Step::ArrivedUnusable(why) => self.line("arriving", format!("an identity that can't be used: {why}")),
             Step::ArrivedSeveral => self.line("arriving", "more than one identity, so none is believed"),
@@ -300,6 +308,9 @@ fn advice(refusal: Refusal, linker: &Linker) -> String {
         Refusal::NotAllowed => "if visitors may go there, add it to `destination` of a pair of this origin".to_owned(),
     }
 }
+
+/// An identity that looks like a random one and is the same in every explanation.
+const EXAMPLE: [u8; 16] = *b"\x5e\x1f\x7a\x0c\x93\xd2\x48\xb6\xa1\x04\xee\x3b\x90\xc7\x25\x6d";
 
 /// The most hosts that are listed as advice.
 const MOST_HOSTS: usize = 20;

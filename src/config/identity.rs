@@ -1,12 +1,13 @@
-//! Who a visitor is: the keys of `identity`.
+//! Who a visitor is: the keys of `identity` and `mint`.
 
 use ipnet::IpNet;
 
-use super::cookie_name::{self, is_token};
+use super::cookie_name::{self, check_prefix, is_token};
 use super::fault::Faults;
-use super::raw::{RawConfig, RawIdentity};
+use super::raw::{RawConfig, RawIdentity, RawMint};
 use super::text::Text;
-use crate::link::CookieName;
+use super::value::word;
+use crate::link::{CookieName, Mint, Settings};
 
 pub(super) fn cookies(raw: Option<&RawIdentity>, faults: &mut Faults) -> Vec<CookieName> {
     let Some(cookies) = raw.and_then(|raw| raw.cookies.as_ref()) else {
@@ -36,6 +37,30 @@ fn means_something_else(name: &str) -> bool {
     OTHER_STARTS.iter().any(|start| name.starts_with(start)) || name.ends_with("-token") || OTHERS.contains(&name)
 }
 
+/// The identity that a visitor gets who has none. `settings` are those of the same pair.
+pub(super) fn mint(raw: &RawMint, settings: &Settings, faults: &mut Faults) -> Mint {
+    let RawMint { cookie: text, secure } = raw;
+    let name = text.value.as_str();
+    let is = |cookie: &CookieName| cookie.as_str() == name;
+    let taken = if OF_THE_SCRIPT.contains(&name) {
+        Some("belongs to the KISSmetrics script, which takes what it holds for its own")
+    } else if settings.cookies.iter().any(is) {
+        Some("is one of `identity.cookies` already")
+    } else if settings.consent.require_cookie.as_ref().is_some_and(|cookie| is(&cookie.name)) {
+        Some("says whether a visitor agreed")
+    } else {
+        let landing = settings.landing.as_ref();
+        let set = landing.into_iter().flat_map(|landing| [Some(&landing.cookie), landing.anonymous_cookie.as_ref()]);
+        set.flatten().any(is).then_some("is set by the `landing` of this pair")
+    };
+    if let Some(taken) = taken {
+        faults.add(text, format!("the cookie `{name}` {taken}"), "name one that nothing else uses, such as `visitor`");
+    }
+    let secure = word(secure.as_ref(), true, &[("true", true), ("false", false)], faults);
+    check_prefix(text, secure, false, "choose another name: this cookie is valid on the whole site", faults);
+    Mint { cookie: cookie_name::check(text, faults), secure }
+}
+
 /// Somebody must be trusted to say who a visitor is, and not everybody.
 pub(super) fn check_trust(raw: &RawConfig, trusted: &[IpNet], faults: &mut Faults) {
     let of_pairs = raw.pairs.value.iter().filter_map(|pair| pair.value.identity.as_deref());
@@ -59,6 +84,10 @@ pub(super) fn check_trust(raw: &RawConfig, trusted: &[IpNet], faults: &mut Fault
         );
     }
 }
+
+/// The cookies of the KISSmetrics script. Its makers ask others not to set `km_ai`; and `km_ni` says to the script that
+/// the visitor is known by that name: it would never join what he does then with the name under which he logs in.
+const OF_THE_SCRIPT: [&str; 6] = ["km_ai", "km_ni", "km_vs", "km_lv", "km_uq", "kvcd"];
 
 /// What headers begin with that are about the request, the connection or the browser.
 const OTHER_STARTS: [&str; 6] = ["sec-", "proxy-", "accept", "content-", "if-", "access-control-"];

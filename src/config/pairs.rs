@@ -69,7 +69,7 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, made: &mut Made, fau
     let landing = landing(raw.landing.as_deref(), landing_defaults, &of, faults);
     let links = raw.links.as_ref().map(|raw| links::links(raw, &destinations, faults)).unwrap_or_default();
     let who = raw.identity.as_deref().or(defaults.identity.as_ref());
-    let settings = Settings {
+    let mut settings = Settings {
         cookies: identity::cookies(who, faults),
         header: identity::header(who, faults),
         decode: word(who.and_then(|raw| raw.decode.as_ref()), Decode::Percent, &DECODE, faults),
@@ -79,7 +79,9 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, made: &mut Made, fau
         post: word(raw.post.as_deref(), Post::Preserve, &POST, faults),
         landing,
         parameter,
+        mint: None,
     };
+    settings.mint = raw.mint.as_deref().map(|raw| identity::mint(raw, &settings, faults));
     DomainPair { name: name(raw).into(), origins, destinations, links, settings: made.share(settings) }
 }
 

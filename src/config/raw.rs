@@ -247,6 +247,9 @@ pub(super) struct RawPair {
     /// Where the identity stands.
     #[serde(default, deserialize_with = "present")]
     pub identity: Option<Box<RawIdentity>>,
+    /// An identity of crosslink's own for visitors who have none.
+    #[serde(default, deserialize_with = "present")]
+    pub mint: Option<Box<RawMint>>,
     /// How the identity travels. By default sealed where there are keys and a landing.
     #[schemars(with = "Option<String>", extend("enum" = ["plain", "sealed"]))]
     #[serde(default, deserialize_with = "present")]
@@ -285,6 +288,19 @@ pub(super) struct RawIdentity {
     #[schemars(with = "Option<String>", extend("pattern" = forms::HEADER))]
     #[serde(default, deserialize_with = "present")]
     pub header: Option<Text>,
+}
+
+/// An identity of crosslink's own.
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMint {
+    /// The cookie in which a visitor of the origin keeps it.
+    #[schemars(with = "String")]
+    pub cookie: Text,
+    /// Whether browsers take and send it over https alone.
+    #[schemars(with = "Option<bool>", extend("default" = true))]
+    #[serde(default, deserialize_with = "present")]
+    pub secure: Option<Text>,
 }
 
 /// What happens on the destination.

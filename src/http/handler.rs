@@ -44,15 +44,14 @@ impl Handler {
     async fn answer_when_proven(&self, head: Parts, peer: IpAddr, came: Came) -> Response<Content> {
         let rules = self.rules.load_full();
         let asked = Asked::of(&head);
-        let trusted = rules.trusts(peer);
-        let visit = Visit { trusted, ..asked.visit(came.by_clock) };
+        let visit = visit(&rules, &asked, peer, came);
         let mut decision = rules.linker.decide(&visit);
         if let Some(token) = decision.first_use()
             && let Err(why) = self.used.admit(token, visit.now).await
         {
             decision = decision.not_first(why);
         }
-        self.note(&decision, &rules, &asked, trusted, came);
+        self.note(&decision, &rules, &asked, visit.trusted, came);
         response::of(decision, &head.method, head.headers)
     }
 
@@ -63,6 +62,18 @@ impl Handler {
         let status = response::status(decision, &asked.head.headers).as_u16();
         self.log.write(decision, asked, trusted, status, came.by_clock, took);
     }
+}
+
+/// What these rules need to know of a request.
+fn visit<'a>(rules: &Rules, asked: &'a Asked<'_>, peer: IpAddr, came: Came) -> Visit<'a> {
+    let random = rules.linker.mints().then(random).flatten();
+    Visit { trusted: rules.trusts(peer), random, ..asked.visit(came.by_clock) }
+}
+
+/// Bits that nobody can guess; without them nothing is made of them.
+fn random() -> Option<[u8; 16]> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).ok().map(|()| bits)
 }
 
 /// When a request came.
@@ -78,8 +89,7 @@ impl Answer for Handler {
         let came = Came { by_clock: SystemTime::now(), by_timer: Instant::now() };
         let rules = self.rules.load();
         let asked = Asked::of(&head);
-        let trusted = rules.trusts(peer);
-        let visit = Visit { trusted, ..asked.visit(came.by_clock) };
+        let visit = visit(&rules, &asked, peer, came);
         let mut decision = rules.linker.decide(&visit);
         if let Some(token) = decision.first_use() {
             match self.used.admit_at_once(token, visit.now) {
@@ -89,7 +99,7 @@ impl Answer for Handler {
                 None => return server::later(self.answer_when_proven(head, peer, came)),
             }
         }
-        self.note(&decision, &rules, &asked, trusted, came);
+        self.note(&decision, &rules, &asked, visit.trusted, came);
         server::now(response::of(decision, &head.method, head.headers))
     }
 

@@ -102,6 +102,7 @@ impl<'a> Asked<'a> {
             original_target: self.original_uri.or(self.forwarded_uri),
             original_method: self.original_method,
             trusted: false,
+            random: None,
             fields: self,
         }
     }

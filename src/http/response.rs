@@ -43,7 +43,9 @@ pub fn of(decision: Decision<'_>, method: &Method, mut headers: HeaderMap) -> Re
 /// What has no body, or one of a line.
 fn short(decision: Decision<'_>, method: &Method, headers: &mut HeaderMap) -> &'static str {
     match decision {
-        Decision::HandOff(HandOff { destination, .. }) => redirect(destination.into_location(), None, headers),
+        Decision::HandOff(HandOff { destination, set_cookie, .. }) => {
+            redirect(destination.into_location(), set_cookie, headers)
+        }
         Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie, headers),
         Decision::Identify(Identify::Landed(Land { set_cookie, .. })) => go_on(set_cookie, headers),
         Decision::Identify(Identify::Nothing | Identify::Refused(..)) => go_on(None, headers),

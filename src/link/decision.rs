@@ -55,6 +55,8 @@ pub struct HandOff<'l> {
     pub destination: Destination,
     /// The class of the identity that goes along, or why none does.
     pub carried: Result<Class, NotCarried>,
+    /// The value of a `Set-Cookie` field, if that identity was made up just now.
+    pub set_cookie: Option<String>,
     /// Whether a form was sent, which goes along: method and body stay what they are.
     pub posted: bool,
     /// Why a header that names the visitor did not count, if there was one that didn't.

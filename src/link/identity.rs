@@ -1,7 +1,7 @@
 //! The visitor's identity: opaque, bounded, and never shown by accident.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use arrayvec::{ArrayString, ArrayVec};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
@@ -118,6 +118,17 @@ impl<'a> Identity<'a> {
     pub fn from_header(raw: &'a [u8]) -> Result<Self, Unusable> {
         let value = std::str::from_utf8(raw).map_err(|_| Unusable::NotUtf8)?;
         Ok(Self { class: Class::Named, ..Self::new(Value::Text(Cow::Borrowed(value)))? })
+    }
+
+    /// Makes an identity of random bits, in a shape that the script's own never have: it is named.
+    #[must_use]
+    pub fn from_random(bits: [u8; 16]) -> Identity<'static> {
+        let mut digits = ArrayString::new();
+        for byte in bits {
+            // There is room for 64 digits.
+            let _ = write!(digits, "{byte:02x}");
+        }
+        Identity { value: Value::Short(digits), class: Class::Named }
     }
 
     /// Takes a value out of a token, with the class that the origin saw.
@@ -409,6 +420,15 @@ mod tests {
             ("bob%40bob.com", Class::Named),
         ] {
             assert_eq!(Identity::from_cookie(raw.as_bytes()).unwrap().class(), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_made_up_identity_is_read_back_as_the_same() {
+        for bits in [[0; 16], [0xff; 16], *b"0123456789abcdef"] {
+            let made_up = Identity::from_random(bits);
+            assert_eq!((made_up.reveal().len(), made_up.class()), (32, Class::Named));
+            assert_eq!(Identity::from_cookie(made_up.escaped().to_string().as_bytes()).unwrap(), made_up);
         }
     }
 

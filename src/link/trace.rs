@@ -67,6 +67,10 @@ pub enum Step<'a> {
     CookieTaken(&'a str, &'a Identity<'a>),
     /// A cookie that was not needed any more.
     CookieNotNeeded(&'a str),
+    /// An identity is made up, and kept in this cookie.
+    Minted(&'a str, &'a Identity<'a>),
+    /// None is made up for this cookie, because it is no browser that asks.
+    NotMinted(&'a str),
     /// The identity in the URL.
     Arrived(&'a Identity<'a>),
     /// The identity in the URL can't be used.

@@ -33,6 +33,8 @@ pub struct Visit<'a> {
     pub original_method: Option<Method>,
     /// Whether it came straight from a proxy that is trusted.
     pub trusted: bool,
+    /// Random bits that nobody else gets, where they are wanted: an identity may be made of them.
+    pub random: Option<[u8; 16]>,
     /// All fields, for the few rules that ask for one by name.
     pub fields: &'a dyn Fields,
 }
@@ -82,6 +84,7 @@ impl<'a> Visit<'a> {
             original_target: None,
             original_method: None,
             trusted: false,
+            random: None,
             fields: &(),
         }
     }

@@ -31,6 +31,7 @@ pub struct Metrics {
     pub connections_limit: Gauge,
     /// TLS handshakes that began and failed, or took too long.
     pub tls_handshake_failures: Counter,
+    minted: Counter,
     log_dropped: Counter,
     reload_successful: Gauge,
     reload_timestamp: Gauge<f64, AtomicU64>,
@@ -61,6 +62,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_limit: Gauge::default(),
             tls_handshake_failures: Counter::default(),
+            minted: Counter::default(),
             log_dropped: Counter::default(),
             reload_successful: Gauge::default(),
             reload_timestamp: Gauge::default(),
@@ -77,6 +79,8 @@ impl Metrics {
         registry.register("connections_limit", help, self.connections_limit.clone());
         let help = "TLS handshakes that began and failed, or took too long";
         registry.register("tls_handshake_failures", help, self.tls_handshake_failures.clone());
+        let help = "Visitors without an identity who got one of crosslink's own";
+        registry.register("minted_identities", help, self.minted.clone());
         let help = "Lines of the request log that were lost, because nothing took them";
         registry.register("log_dropped_lines", help, self.log_dropped.clone());
         let help = "Whether the configuration was fine when it was last read";
@@ -100,6 +104,9 @@ impl Metrics {
             && let Some(PairCounts(counters)) = counts.get(pair.number)
         {
             counters.get_or_init(|| self.by_pair.counters(pair.name)).count(core, place);
+        }
+        if matches!(decision, Decision::HandOff(HandOff { set_cookie: Some(_), .. })) {
+            self.minted.inc();
         }
         if let Some(why) = decision.unheard() {
             self.by_core.count_unheard(core, why);

@@ -96,6 +96,7 @@ fn prometheus_reads_every_metric() {
         ("crosslink_handoffs", "counter"),
         ("crosslink_landings", "counter"),
         ("crosslink_log_dropped_lines", "counter"),
+        ("crosslink_minted_identities", "counter"),
         ("crosslink_refusals", "counter"),
         ("crosslink_request_duration_seconds", "histogram"),
         ("crosslink_tls_handshake_failures", "counter"),

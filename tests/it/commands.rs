@@ -167,6 +167,28 @@ pairs: [{ origin: www.yourshop.example, destination: ok.example, links: { go: / 
     }
 }
 
+#[test]
+fn explain_and_check_tell_of_identities_that_are_made_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "pairs:
+  - { origin: [www.yoursite.com, localhost], destination: ok.example, links: { go: / }, mint: { cookie: visitor } }
+  - { origin: www.yoursite.com, destination: other.example, mint: { cookie: visitor } }";
+    fs::write(folder.path().join("crosslink.yaml"), config).unwrap();
+    let link = ["explain", "https://www.yoursite.com/go/go", "--config", "crosslink.yaml"];
+    let browser = ["--header", "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"];
+    for (name, arguments) in [
+        ("explain_mint", [&link[..], &browser].concat()),
+        ("explain_mint_bot", [&link[..], &["--cookie", "km_ni=guest"]].concat()),
+        (
+            "explain_mint_kept",
+            [&link[..], &browser, &["--cookie", "visitor=0123456789abcdef0123456789abcdef"]].concat(),
+        ),
+        ("check_mint", vec!["check", "--config", "crosslink.yaml"]),
+    ] {
+        assert_snapshot!(name, said_by(crosslink().current_dir(&folder).args(&arguments), &arguments));
+    }
+}
+
 /// A browser would resolve them before it asks; whoever explains a line of an attack wants to know what the server does.
 #[test]
 fn explain_reads_dot_segments_as_the_server_does() {

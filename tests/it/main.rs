@@ -37,6 +37,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod machine;
+mod mint;
 mod package;
 mod prometheus;
 mod properties;

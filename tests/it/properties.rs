@@ -2,8 +2,8 @@
 
 use crosslink::config;
 use crosslink::link::{
-    Arrived, Decision, Decoration, Field, Fields, HandOff, HostPort, Identify, Identity, Land, Linker, Method,
-    Parameter, Role, Target, Unheard, Visit, decorate, undecorate,
+    Arrived, Class, Decision, Decoration, Field, Fields, HandOff, HostPort, Identify, Identity, Land, Linker, Method,
+    NotCarried, Parameter, Role, Target, Unheard, Visit, decorate, undecorate,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -202,8 +202,9 @@ fn is_allowed(location: &str) -> bool {
 /// All that a decision says, in a form that can be compared and shown.
 fn in_words(decision: &Decision<'_>) -> String {
     match decision {
-        Decision::HandOff(HandOff { pair, destination, carried, posted, unheard }) => {
-            format!("{} hands off to {}, {carried:?}, {posted}, {unheard:?}", pair.name, destination.target().as_str())
+        Decision::HandOff(HandOff { pair, destination, carried, set_cookie, posted, unheard }) => {
+            let to = destination.target().as_str();
+            format!("{} hands off to {to}, {carried:?}, {set_cookie:?}, {posted}, {unheard:?}", pair.name)
         }
         Decision::Land(Land { pair, location, outcome, class, set_cookie, first_use, posted, unheard })
         | Decision::Identify(Identify::Landed(Land {
@@ -318,6 +319,31 @@ proptest! {
     }
 
     #[test]
+    fn an_identity_is_made_up_only_for_who_has_none(request in request(), random in any::<[u8; 16]>()) {
+        let (browser, random) = (Some(&b"Mozilla/5.0"[..]), Some(random));
+        let browses = Visit { user_agent: browser, random, ..Visit::of("", "") };
+        let [minted, again] = [0, 1].map(|_| request.decide_as(minting(), browses));
+        prop_assert_eq!(in_words(&minted), in_words(&again));
+        let without = request.decide_as(minting(), Visit { user_agent: browser, ..Visit::of("", "") });
+        let no_browser = request.decide_as(minting(), Visit { random, ..Visit::of("", "") });
+        prop_assert_eq!(in_words(&without), in_words(&no_browser));
+        if let Decision::HandOff(HandOff { set_cookie: Some(cookie), carried, destination, .. }) = &minted {
+            let location = destination.target().as_str();
+            prop_assert!(is_allowed(location), "{location}");
+            let value = cookie.strip_prefix("visitor=").and_then(|cookie| cookie.split(';').next()).unwrap();
+            prop_assert!(value.len() == 32 && location.contains(&format!("kmi={value}")), "{location}: {cookie}");
+            prop_assert_eq!(*carried, Ok(Class::Named));
+            let Decision::HandOff(without) = &without else { panic!("{}", in_words(&without)) };
+            prop_assert!(without.set_cookie.is_none());
+            prop_assert!(matches!(without.carried, Err(NotCarried::Absent | NotCarried::Unusable)));
+        } else {
+            prop_assert_eq!(in_words(&minted), in_words(&without));
+        }
+        let [with, bare] = [browses, Visit::of("", "")].map(|other| request.decide_as(linker(), other));
+        prop_assert_eq!(in_words(&with), in_words(&bare), "where nothing is made up");
+    }
+
+    #[test]
     fn equal_visits_decide_equally(request in request()) {
         // Read anew, so that its maps have another order.
         static ANOTHER: std::sync::OnceLock<Linker> = std::sync::OnceLock::new();
@@ -399,6 +425,13 @@ fn signed_on() -> &'static Linker {
     static LINKER: std::sync::OnceLock<Linker> = std::sync::OnceLock::new();
     let heard = "trusted_proxies: 127.0.0.1\ndefaults: { identity: { header: X-User } }\n";
     LINKER.get_or_init(|| parse(&format!("{heard}{CONFIG}")).linker)
+}
+
+/// [`CONFIG`], where visitors get identities of crosslink's own.
+fn minting() -> &'static Linker {
+    static LINKER: std::sync::OnceLock<Linker> = std::sync::OnceLock::new();
+    let minting = CONFIG.replace("\n    origin:", "\n    mint: { cookie: visitor }\n    origin:");
+    LINKER.get_or_init(|| parse(&minting).linker)
 }
 
 fn linker() -> &'static Linker {

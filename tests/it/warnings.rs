@@ -142,6 +142,7 @@ fn only_the_first_of_two_pairs_is_ever_asked() {
         ("ok.example", "ok.example, parameter: who", vec![idle("who", "parameter")]),
         ("ok.example", "ok.example, identity: { cookies: [who] }", vec![idle("[", "identity.cookies")]),
         ("ok.example", "ok.example, identity: { header: X-User }", vec![idle("X-User", "identity.header")]),
+        ("ok.example", "ok.example, mint: { cookie: visitor }", vec![idle("visitor", "mint")]),
         ("ok.example, consent: { gpc: ignore }", "ok.example", vec![idle("second", "consent.gpc")]),
         ("'*.ok.example'", "'a.b.ok.example', hand_off: plain", vec![counts("plain", "a.b.ok.example", "hand_off")]),
         ("'*.ok.example'", "'*.b.ok.example', hand_off: plain", vec![counts("plain", "*.b.ok.example", "hand_off")]),
