@@ -14,7 +14,8 @@ use url::{Position, Url};
 use crate::http::head::Asked;
 use crate::http::response;
 use crate::link::{
-    Decision, HandOff, Identify, Land, Linker, NotCarried, Outcome, Pair, Refusal, Sealed, Step, Trace, Unheard, Visit,
+    Decision, Forget, HandOff, Identify, Land, Linker, NotCarried, Outcome, Pair, Refusal, Sealed, Step, Trace,
+    Unheard, Visit,
 };
 
 /// A request as somebody writes it down.
@@ -150,6 +151,10 @@ impl Explanation {
             Decision::Identify(identify) => self.identified(identify, linker),
             Decision::Script => self.line("answer", "the script that sends this site's links here"),
             Decision::Pairs(list) => self.line("answer", format!("what the script may send here: {list}")),
+            Decision::Forget(Forget { set_cookies, .. }) if set_cookies.is_empty() => {
+                self.line("answer", "forgotten: no identity cookie is set here, so there is none to end");
+            }
+            Decision::Forget(_) => self.line("answer", "forgotten: every identity cookie that is set here ends"),
             Decision::HonoursGpc => self.line("answer", "this origin says that it honours Sec-GPC"),
             Decision::Refuse(refusal, _) => {
                 self.line("answer", format!("refused ({}): {}", refusal.code(), advice(*refusal, linker)));
@@ -300,6 +305,11 @@ fn advice(refusal: Refusal, linker: &Linker) -> String {
                 .to_owned()
         }
         Refusal::MethodNotAllowed => "links are followed with GET or HEAD".to_owned(),
+        Refusal::PostOnly => "it must be a POST, from a form or a script: --method POST".to_owned(),
+        Refusal::CrossSite => {
+            "the browser says, in Sec-Fetch-Site or Origin, that a page of another site asks; let one of this site do it"
+                .to_owned()
+        }
         Refusal::Prefetch => "a browser that fetches ahead gets nothing; it loads normally at the click".to_owned(),
         Refusal::UnknownLink => "add the name to `links` of a pair of this origin".to_owned(),
         Refusal::MissingTo => "add `?to=` and the escaped address, or use a named link".to_owned(),

@@ -140,6 +140,7 @@ fn words<'d>(decision: &'d Decision<'_>) -> (Option<&'d str>, &'static str, Opti
         | Decision::Identify(Identify::Landed(Land { pair, outcome, class, .. })) => {
             (Some(pair.name), outcome.as_str(), class.map(Class::as_str))
         }
+        Decision::Forget(_) => (None, "forgotten", None),
         Decision::HonoursGpc => (None, "honours_gpc", None),
         Decision::Script => (None, "script", None),
         Decision::Pairs(_) => (None, "pairs", None),

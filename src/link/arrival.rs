@@ -58,6 +58,12 @@ impl<'l> Arrival<'l> {
         land
     }
 
+    /// The cookies that may be set here.
+    pub(super) fn cookies(&self) -> impl Iterator<Item = IdentityCookie<'_>> {
+        let anonymous = self.anonymous_cookie().map(|name| IdentityCookie { name, ..self.cookie });
+        std::iter::once(self.cookie).chain(anonymous)
+    }
+
     /// The identity in the URL, or why it is not adopted, whatever the visitor has here.
     fn believe<'a>(
         &self,

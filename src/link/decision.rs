@@ -36,6 +36,8 @@ pub enum Decision<'l> {
     Land(Land<'l>),
     /// Let the proxy that asks serve the page itself, with a cookie if the identity in its URL is adopted.
     Identify(Identify<'l>),
+    /// End the identity cookies that are set here.
+    Forget(Forget),
     /// Say that this origin honours Global Privacy Control.
     HonoursGpc,
     /// Give the script that sends the links of this origin's pages here.
@@ -94,6 +96,17 @@ pub enum Identify<'l> {
     Nothing,
     /// The page's URL would be refused as a landing, or no landing is there: a mistake of the proxy's operator, perhaps.
     Refused(Refusal, Role),
+}
+
+/// A visitor leaves.
+#[derive(Clone)]
+pub struct Forget {
+    /// The side that he leaves, the origin if it is both.
+    pub role: Role,
+    /// The values of the `Set-Cookie` fields that end each identity cookie which is set on this host.
+    pub set_cookies: Vec<String>,
+    /// Whether a browser waits for the next page, and not a script for an answer.
+    pub navigates: bool,
 }
 
 /// A token that may be used once.
@@ -203,6 +216,10 @@ words! {
         NotFound => "not_found",
         /// A method other than `GET`, `HEAD` and `POST`; or `POST` where it is refused.
         MethodNotAllowed => "method_not_allowed",
+        /// A method other than `POST`, for what must be done on purpose.
+        PostOnly => "post_only",
+        /// A page of another site asks for what only a page of this one may.
+        CrossSite => "cross_site",
         /// A browser that only fetches ahead; it loads normally at the click.
         Prefetch => "prefetch",
         /// No link of that name on this origin.
@@ -237,7 +254,9 @@ impl Decision<'_> {
         match self {
             Self::HandOff(_) | Self::HonoursGpc | Self::Script | Self::Pairs(_) => Role::Origin,
             Self::Land(_) | Self::Identify(Identify::Landed(_) | Identify::Nothing) => Role::Destination,
-            Self::Refuse(_, role) | Self::Identify(Identify::Refused(_, role)) => *role,
+            Self::Refuse(_, role) | Self::Identify(Identify::Refused(_, role)) | Self::Forget(Forget { role, .. }) => {
+                *role
+            }
         }
     }
 
@@ -275,9 +294,7 @@ impl Decision<'_> {
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refuse(refusal, _) | Self::Identify(Identify::Refused(refusal, _)) => Some(*refusal),
-            Self::HandOff(_) | Self::Land(_) | Self::HonoursGpc | Self::Script | Self::Pairs(_) | Self::Identify(_) => {
-                None
-            }
+            _ => None,
         }
     }
 }

@@ -6,14 +6,15 @@ use super::allow_list::AllowList;
 use super::arrival::Arrival;
 use super::consent::Gpc;
 use super::cookie::IdentityCookie;
-use super::decision::{Decision, HandOff, Identify, Land, NotCarried, Refusal, Role};
+use super::decision::{Decision, Forget, HandOff, Identify, Land, NotCarried, Refusal, Role};
 use super::domain::HostPort;
 use super::entry::EntryRef;
+use super::forget;
 use super::hosts::Hosts;
 use super::identify;
 use super::identity::Identity;
 use super::links::{LinkNames, Links};
-use super::mint::mint;
+use super::mint::{Mint, mint};
 use super::origin::{OriginRules, bad_to};
 use super::pair::{DomainPair, Pair, Post, Settings};
 use super::scripts::Scripts;
@@ -156,6 +157,10 @@ impl Linker {
             None => {}
         }
         let origin = site.origin;
+        let rest = visit.path.strip_prefix(self.route.as_str());
+        if rest == Some(FORGET) && (origin.is_some() || site.landing.is_some()) {
+            return self.forget(&site, visit);
+        }
         if visit.path == GPC_PATH
             && matches!(visit.method, Method::Get | Method::Head)
             && origin.is_some_and(|origin| self.honours_gpc(origin))
@@ -163,7 +168,7 @@ impl Linker {
             return Decision::HonoursGpc;
         }
         if let Some(origin) = origin
-            && let Some(rest) = visit.path.strip_prefix(self.route.as_str())
+            && let Some(rest) = rest
             && (rest.is_empty() || (rest.starts_with('/') && rest != "/"))
         {
             if let Some(decision) = self.file(origin, rest, visit) {
@@ -188,6 +193,30 @@ impl Linker {
             Method::Get | Method::Head => Decision::Pairs(self.scripts.pairs(origin, &self.hosts)),
             Method::Post | Method::Other => Decision::Refuse(Refusal::MethodNotAllowed, Role::Origin),
         })
+    }
+
+    /// Ends all identity cookies that are set on a host: those of its pairs as an origin, and those of its landing.
+    fn forget(&self, site: &Site<'_, '_>, visit: &Visit<'_>) -> Decision<'_> {
+        let (host, role) = (&*site.host.host, if site.origin.is_some() { Role::Origin } else { Role::Destination });
+        if let Some(refusal) = forget::refusal(visit, host) {
+            return Decision::Refuse(refusal, role);
+        }
+        let mints = site.origin.into_iter().flat_map(|origin| self.mints_of(origin));
+        let minted = mints.map(|mint| mint.cookie_on(host));
+        let landed = site.landing.iter().flat_map(Arrival::cookies);
+        let mut set_cookies: Vec<String> = minted.chain(landed).map(|cookie| cookie.end()).collect();
+        // Pairs of one origin may share a cookie.
+        set_cookies.sort_unstable();
+        set_cookies.dedup();
+        let navigates = visit.fetch_mode == Some(&b"navigate"[..]);
+        Decision::Forget(Forget { role, set_cookies, navigates })
+    }
+
+    /// What the pairs of an origin give to its visitors who have no identity.
+    fn mints_of(&self, origin: u32) -> impl Iterator<Item = &Mint> {
+        let first = self.mints.partition_point(|(other, _)| *other < origin);
+        let of_origin = self.mints.iter().skip(first).take_while(move |(other, _)| *other == origin);
+        of_origin.filter_map(|(_, pair)| self.pair(*pair as usize)?.settings.mint.as_ref())
     }
 
     /// What a proxy learns about the page that its visitor asked for.
@@ -298,6 +327,9 @@ impl<'l> Site<'l, '_> {
 /// The script for an origin's pages, behind the route, and what it asks for.
 const SCRIPT: &str = "/link.js";
 const PAIRS: &str = "/pairs.json";
+
+/// Where a visitor leaves, behind the route.
+const FORGET: &str = "/forget";
 
 /// Where a site says that it honours the signal (Global Privacy Control, "GPC Support Resource").
 const GPC_PATH: &str = "/.well-known/gpc.json";

@@ -14,6 +14,7 @@ mod decision;
 mod decoration;
 mod domain;
 mod entry;
+mod forget;
 mod hosts;
 mod identify;
 mod identity;
@@ -37,7 +38,7 @@ pub use allow_list::{AllowList, Destination, Entries};
 pub use consent::{Consent, ConsentCookie, Gpc, is_opt_out};
 pub use cookie::{CookieDomain, CookieName, IdentityCookie, SameSite, read as read_cookie};
 pub use decision::{
-    Decision, FirstUse, HandOff, Identify, Land, NotCarried, NotFirst, Outcome, Refusal, Role, Unheard,
+    Decision, FirstUse, Forget, HandOff, Identify, Land, NotCarried, NotFirst, Outcome, Refusal, Role, Unheard,
 };
 pub use decoration::{Arrived, BadParameter, Decoration, Parameter, Undecorated, decorate, undecorate};
 pub use domain::{BadDomain, Domain, HostPort};

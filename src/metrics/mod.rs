@@ -32,6 +32,7 @@ pub struct Metrics {
     /// TLS handshakes that began and failed, or took too long.
     pub tls_handshake_failures: Counter,
     minted: Counter,
+    forgotten: Counter,
     log_dropped: Counter,
     reload_successful: Gauge,
     reload_timestamp: Gauge<f64, AtomicU64>,
@@ -63,6 +64,7 @@ impl Metrics {
             connections_limit: Gauge::default(),
             tls_handshake_failures: Counter::default(),
             minted: Counter::default(),
+            forgotten: Counter::default(),
             log_dropped: Counter::default(),
             reload_successful: Gauge::default(),
             reload_timestamp: Gauge::default(),
@@ -81,6 +83,8 @@ impl Metrics {
         registry.register("tls_handshake_failures", help, self.tls_handshake_failures.clone());
         let help = "Visitors without an identity who got one of crosslink's own";
         registry.register("minted_identities", help, self.minted.clone());
+        let help = "Requests that ended the identity cookies of a visitor";
+        registry.register("forgotten", help, self.forgotten.clone());
         let help = "Lines of the request log that were lost, because nothing took them";
         registry.register("log_dropped_lines", help, self.log_dropped.clone());
         let help = "Whether the configuration was fine when it was last read";
@@ -105,9 +109,11 @@ impl Metrics {
         {
             counters.get_or_init(|| self.by_pair.counters(pair.name)).count(core, place);
         }
-        if matches!(decision, Decision::HandOff(HandOff { set_cookie: Some(_), .. })) {
-            self.minted.inc();
-        }
+        match decision {
+            Decision::HandOff(HandOff { set_cookie: Some(_), .. }) => self.minted.inc(),
+            Decision::Forget(_) => self.forgotten.inc(),
+            _ => 0,
+        };
         if let Some(why) = decision.unheard() {
             self.by_core.count_unheard(core, why);
         }

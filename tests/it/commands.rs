@@ -135,6 +135,15 @@ fn explain_tells_each_step() {
         ("not_allowed", 1, format!("{shop}/go?to=https://evil.example"), &[]),
         ("not_allowed_port", 1, format!("{shop}/go?to={checkout}:8443"), &[]),
         ("method_not_allowed", 1, format!("{shop}/go/checkout"), &["--method", "PUT"]),
+        ("forget", 0, format!("{checkout}/go/forget"), &["--method", "POST"]),
+        ("forget_nothing", 0, format!("{shop}/go/forget"), &["--method", "POST"]),
+        ("forget_post_only", 1, format!("{checkout}/go/forget"), &[]),
+        (
+            "forget_cross_site",
+            1,
+            format!("{shop}/go/forget"),
+            &["--method", "POST", "--header", "Sec-Fetch-Site: cross-site"],
+        ),
         ("prefetch", 1, format!("{shop}/go/checkout"), &["--header", "Sec-Purpose: prefetch;prerender"]),
     ] {
         let arguments: Vec<&str> = ["explain", &url].into_iter().chain(more.iter().copied()).collect();

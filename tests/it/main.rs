@@ -19,6 +19,7 @@ mod commands;
 mod config_faults;
 mod consent;
 mod endurance;
+mod forget;
 mod forms;
 mod generated;
 mod golden;

@@ -2,8 +2,8 @@
 
 use crosslink::config;
 use crosslink::link::{
-    Arrived, Class, Decision, Decoration, Field, Fields, HandOff, HostPort, Identify, Identity, Land, Linker, Method,
-    NotCarried, Parameter, Role, Target, Unheard, Visit, decorate, undecorate,
+    Arrived, Class, Decision, Decoration, Field, Fields, Forget, HandOff, HostPort, Identify, Identity, Land, Linker,
+    Method, NotCarried, Parameter, Refusal, Role, Target, Unheard, Visit, decorate, undecorate,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -126,6 +126,7 @@ fn request() -> impl Strategy<Value = Request> {
         2 => text().prop_map(|more| format!("/go/checkout/{more}")),
         2 => text().prop_map(|path| format!("/{path}")),
         1 => text(),
+        1 => Just("/go/forget".to_owned()),
     ];
     let query = prop_oneof![
         4 => text().prop_map(|to| Some(format!("to=https://{to}"))),
@@ -224,6 +225,9 @@ fn in_words(decision: &Decision<'_>) -> String {
         }
         Decision::Script => "the script".to_owned(),
         Decision::Pairs(list) => list.to_string(),
+        Decision::Forget(Forget { role, set_cookies, navigates }) => {
+            format!("{role:?} forgets {set_cookies:?}, {navigates}")
+        }
         Decision::HonoursGpc => "honours Sec-GPC".to_owned(),
         Decision::Identify(Identify::Nothing) => "nothing to identify".to_owned(),
         Decision::Refuse(refusal, role) | Decision::Identify(Identify::Refused(refusal, role)) => {
@@ -275,6 +279,7 @@ proptest! {
             Decision::HonoursGpc
             | Decision::Script
             | Decision::Pairs(_)
+            | Decision::Forget(_)
             | Decision::Refuse(..)
             | Decision::Identify(_) => {}
         }
@@ -288,7 +293,10 @@ proptest! {
         let told = told.decide_for(linker(), Some(target.as_bytes()));
         let learned = match request.decide(linker()) {
             Decision::Land(land) => Identify::Landed(land),
-            Decision::Refuse(refusal, role @ Role::Destination) => Identify::Refused(refusal, role),
+            // Who leaves is asked by himself, and by no proxy about him.
+            Decision::Refuse(refusal, role @ Role::Destination) if refusal != Refusal::PostOnly => {
+                Identify::Refused(refusal, role)
+            }
             _ => {
                 prop_assert!(matches!(told, Decision::Identify(Identify::Nothing | Identify::Refused(_, Role::None))));
                 return Ok(());
@@ -406,8 +414,8 @@ struct Said(Vec<Vec<u8>>);
 
 impl Fields for Said {
     fn find(&self, name: &str) -> Field<'_> {
-        assert_eq!(name, "x-user");
         match &self.0[..] {
+            _ if name != "x-user" => Field::Absent,
             [] => Field::Absent,
             [once] => Field::Once(once),
             _ => Field::Repeated,

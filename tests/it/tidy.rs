@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crosslink::link::{Arrived, Decision, Decoration, Destination, HandOff, Land, Step, Undecorated, Visit};
+use crosslink::link::{Arrived, Decision, Decoration, Destination, Forget, HandOff, Land, Step, Undecorated, Visit};
 
 use crate::support::repository;
 
@@ -140,6 +140,7 @@ fn what_holds_an_identity_a_cookie_or_a_url_has_no_debug() {
     is_unshown::<Decision<'_>, _>();
     is_unshown::<HandOff<'_>, _>();
     is_unshown::<Land<'_>, _>();
+    is_unshown::<Forget, _>();
     is_unshown::<Destination, _>();
     is_unshown::<Decoration<'_>, _>();
     is_unshown::<Undecorated<'_>, _>();
