@@ -7,6 +7,7 @@ mod agreement;
 mod cookie_name;
 mod fault;
 mod forms;
+mod identity;
 mod landing;
 mod links;
 mod pairs;
@@ -168,6 +169,7 @@ fn check(raw: RawConfig, keys: Option<Keys>) -> Result<Config, Vec<ConfigFault>>
     let keys = keys.unwrap_or_else(|| trust::keys(raw.keys.as_ref(), &mut faults));
     let pairs =
         pairs::pairs(&raw.pairs, raw.defaults.as_ref().unwrap_or(&raw::RawDefaults::default()), &keys, &mut faults);
+    identity::check_trust(&raw, &trusted_proxies, &mut faults);
     warnings::warn(&raw, &pairs, &mut faults);
     let warnings = faults.finish()?;
     // Before the rules are made: while they take the place of others, memory holds enough.

@@ -140,6 +140,7 @@ impl<'t> Item<'t> {
             links: None,
             parameter: None,
             identity: None,
+            mint: None,
             hand_off: None,
             bind_user_agent: None,
             consent: None,

@@ -34,7 +34,7 @@ pub(super) struct RawConfig {
     #[schemars(with = "Option<forms::AddressOrOff>", extend("default" = "127.0.0.1:8081"))]
     #[serde(default, deserialize_with = "present")]
     pub admin: Option<Text>,
-    /// Proxies whose `X-Request-Id` is believed: addresses or networks, such as `10.0.0.0/8`.
+    /// Proxies whose `X-Request-Id` and `identity.header` are believed: addresses or networks, such as `10.0.0.0/8`.
     #[schemars(with = "Option<forms::AnyNumber<String>>")]
     #[serde(default, deserialize_with = "present")]
     pub trusted_proxies: Option<Placed<OneOrMany>>,
@@ -247,6 +247,9 @@ pub(super) struct RawPair {
     /// Where the identity stands.
     #[serde(default, deserialize_with = "present")]
     pub identity: Option<Box<RawIdentity>>,
+    /// An identity of crosslink's own for visitors who have none.
+    #[serde(default, deserialize_with = "present")]
+    pub mint: Option<Box<RawMint>>,
     /// How the identity travels. By default sealed where there are keys and a landing.
     #[schemars(with = "Option<String>", extend("enum" = ["plain", "sealed"]))]
     #[serde(default, deserialize_with = "present")]
@@ -281,6 +284,23 @@ pub(super) struct RawIdentity {
     #[schemars(with = "Option<String>", extend("enum" = ["percent", "json"], "default" = "percent"))]
     #[serde(default, deserialize_with = "present")]
     pub decode: Option<Text>,
+    /// The header in which a proxy of `trusted_proxies` says who the visitor is; it counts before the cookies.
+    #[schemars(with = "Option<String>", extend("pattern" = forms::HEADER))]
+    #[serde(default, deserialize_with = "present")]
+    pub header: Option<Text>,
+}
+
+/// An identity of crosslink's own.
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMint {
+    /// The cookie in which a visitor of the origin keeps it.
+    #[schemars(with = "String")]
+    pub cookie: Text,
+    /// Whether browsers take and send it over https alone.
+    #[schemars(with = "Option<bool>", extend("default" = true))]
+    #[serde(default, deserialize_with = "present")]
+    pub secure: Option<Text>,
 }
 
 /// What happens on the destination.

@@ -11,6 +11,7 @@ use super::decoration::Parameter;
 use super::domain::Domain;
 use super::entry::{Entry, EntryRef, Scheme};
 use super::identity::Decode;
+use super::mint::Mint;
 use super::target::Target;
 
 /// One checked entry of `pairs`.
@@ -48,6 +49,10 @@ pub struct Settings {
     pub cookies: Vec<CookieName>,
     /// How it is written there.
     pub decode: Decode,
+    /// The field, in lower case, in which a trusted proxy says who the visitor is; it counts before all cookies.
+    pub header: Option<Box<str>>,
+    /// What a visitor gets who has none; `None` if he goes on without.
+    pub mint: Option<Mint>,
     /// How the identity travels.
     pub hand_off: Seal,
     /// Whether a token is bound to the visitor's `User-Agent`, on both sides.

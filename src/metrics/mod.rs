@@ -16,7 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::link::{Class, Decision, HandOff, Identify, Land, NotCarried, Outcome, Pair};
-use by_core::{ByCore, Refusals, RequestDurations};
+use by_core::{ByCore, Refusals, RequestDurations, UnheardHeaders};
 use by_pair::{ByPair, Collected, Counters, Family};
 
 /// All counters of the process; they live as long as it does, over every reload.
@@ -31,6 +31,8 @@ pub struct Metrics {
     pub connections_limit: Gauge,
     /// TLS handshakes that began and failed, or took too long.
     pub tls_handshake_failures: Counter,
+    minted: Counter,
+    forgotten: Counter,
     log_dropped: Counter,
     reload_successful: Gauge,
     reload_timestamp: Gauge<f64, AtomicU64>,
@@ -53,6 +55,7 @@ impl Metrics {
         }
         let by_core = Arc::new(ByCore::new(cores));
         registry.register_collector(Box::new(Refusals(Arc::clone(&by_core))));
+        registry.register_collector(Box::new(UnheardHeaders(Arc::clone(&by_core))));
         registry.register_collector(Box::new(RequestDurations(Arc::clone(&by_core))));
         let metrics = Self {
             by_core,
@@ -60,6 +63,8 @@ impl Metrics {
             connections: Gauge::default(),
             connections_limit: Gauge::default(),
             tls_handshake_failures: Counter::default(),
+            minted: Counter::default(),
+            forgotten: Counter::default(),
             log_dropped: Counter::default(),
             reload_successful: Gauge::default(),
             reload_timestamp: Gauge::default(),
@@ -76,6 +81,10 @@ impl Metrics {
         registry.register("connections_limit", help, self.connections_limit.clone());
         let help = "TLS handshakes that began and failed, or took too long";
         registry.register("tls_handshake_failures", help, self.tls_handshake_failures.clone());
+        let help = "Visitors without an identity who got one of crosslink's own";
+        registry.register("minted_identities", help, self.minted.clone());
+        let help = "Requests that ended the identity cookies of a visitor";
+        registry.register("forgotten", help, self.forgotten.clone());
         let help = "Lines of the request log that were lost, because nothing took them";
         registry.register("log_dropped_lines", help, self.log_dropped.clone());
         let help = "Whether the configuration was fine when it was last read";
@@ -99,6 +108,14 @@ impl Metrics {
             && let Some(PairCounts(counters)) = counts.get(pair.number)
         {
             counters.get_or_init(|| self.by_pair.counters(pair.name)).count(core, place);
+        }
+        match decision {
+            Decision::HandOff(HandOff { set_cookie: Some(_), .. }) => self.minted.inc(),
+            Decision::Forget(_) => self.forgotten.inc(),
+            _ => 0,
+        };
+        if let Some(why) = decision.unheard() {
+            self.by_core.count_unheard(core, why);
         }
         self.by_core.count(core, decision.role(), decision.refusal(), took);
     }

@@ -93,12 +93,15 @@ fn prometheus_reads_every_metric() {
         ("crosslink_config_last_reload_successful", "gauge"),
         ("crosslink_connections", "gauge"),
         ("crosslink_connections_limit", "gauge"),
+        ("crosslink_forgotten", "counter"),
         ("crosslink_handoffs", "counter"),
         ("crosslink_landings", "counter"),
         ("crosslink_log_dropped_lines", "counter"),
+        ("crosslink_minted_identities", "counter"),
         ("crosslink_refusals", "counter"),
         ("crosslink_request_duration_seconds", "histogram"),
         ("crosslink_tls_handshake_failures", "counter"),
+        ("crosslink_unheard_headers", "counter"),
     ];
     assert_eq!(kinds, expected.map(|(name, kind)| (Some(name), Some(kind))));
     let hand_offs = &families["crosslink_handoffs"];
@@ -124,10 +127,12 @@ fn prometheus_reads_every_metric() {
     let codes = [
         "bad_host",
         "bad_to",
+        "cross_site",
         "method_not_allowed",
         "missing_to",
         "not_allowed",
         "not_found",
+        "post_only",
         "prefetch",
         "repeated_to",
         "unknown_host",

@@ -74,6 +74,7 @@ pub const SECRETS: &[&str] = &[
     "km_ni=",
     "km_ai=",
     "consent=",
+    "visitor=",
     "analytics",
     // Tokens and keys, the latter also as the bytes that they stand for.
     "v4.local.",

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crosslink::link::{Arrived, Decision, Decoration, Destination, HandOff, Land, Step, Undecorated, Visit};
+use crosslink::link::{Arrived, Decision, Decoration, Destination, Forget, HandOff, Land, Step, Undecorated, Visit};
 
 use crate::support::repository;
 
@@ -110,8 +110,9 @@ fn only_the_commands_print() {
 
 #[test]
 fn whatever_logs_in_a_test_is_searched() {
-    let but = ["support", "machine", "proxy", "redis", "webdriver", "interop", "prometheus", "scale_out", "tidy"]
-        .map(|name| format!("tests/it/{name}.rs"));
+    let but =
+        ["support", "machine", "proxy", "redis", "webdriver", "interop", "prometheus", "scale_out", "sign_on", "tidy"]
+            .map(|name| format!("tests/it/{name}.rs"));
     none_has(
         "tests/it",
         &["Program::spawn(", "Sink::spawn(", ".spawn()"],
@@ -139,6 +140,7 @@ fn what_holds_an_identity_a_cookie_or_a_url_has_no_debug() {
     is_unshown::<Decision<'_>, _>();
     is_unshown::<HandOff<'_>, _>();
     is_unshown::<Land<'_>, _>();
+    is_unshown::<Forget, _>();
     is_unshown::<Destination, _>();
     is_unshown::<Decoration<'_>, _>();
     is_unshown::<Undecorated<'_>, _>();
