@@ -9,7 +9,7 @@ use super::raw::{RawDefaults, RawIdentity, RawLanding, RawPair};
 use super::text::{Placed, Text, as_list, texts};
 use super::trust::{consent, seal};
 use super::value::{truth, word};
-use super::{agreement, cookie_name, links};
+use super::{agreement, cookie_name, links, outbox};
 use crate::link::{
     BadEntry, BadParameter, CookieName, Decode, DomainPair, Entry, Keys, Landing, Origin, Parameter, Post, Scheme,
     Seal, Settings,
@@ -78,6 +78,7 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, made: &mut Made, fau
         post: word(raw.post.as_deref(), Post::Preserve, &POST, faults),
         landing,
         parameter,
+        kissmetrics: raw.kissmetrics.as_ref().and_then(|raw| outbox::site_name(&raw.value)),
     };
     DomainPair { name: name(raw).into(), origins, destinations, links, settings: made.share(settings) }
 }

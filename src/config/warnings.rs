@@ -197,7 +197,7 @@ impl<'a> Reach<'a> {
 /// A setting that a hand-off follows: its name, whether two pairs differ in it, and where a pair has it.
 type Setting = (&'static str, fn(&DomainPair, &DomainPair) -> bool, fn(&RawPair) -> Option<Place>);
 
-const SETTINGS: [Setting; 8] = [
+const SETTINGS: [Setting; 9] = [
     ("hand_off", |a, b| a.hand_off != b.hand_off, |raw| raw.hand_off.as_deref().map(Place::from)),
     (
         "bind_user_agent",
@@ -214,4 +214,5 @@ const SETTINGS: [Setting; 8] = [
     ("identity.cookies", |a, b| a.cookies != b.cookies, |raw| raw.identity.as_ref()?.cookies.as_ref().map(Place::from)),
     ("identity.decode", |a, b| a.decode != b.decode, |raw| raw.identity.as_ref()?.decode.as_ref().map(Place::from)),
     ("post", |a, b| a.post != b.post, |raw| raw.post.as_deref().map(Place::from)),
+    ("kissmetrics", |a, b| a.kissmetrics != b.kissmetrics, |raw| raw.kissmetrics.as_deref().map(Place::from)),
 ];

@@ -41,7 +41,7 @@ pub use domain::{BadDomain, Domain, HostPort};
 pub use entry::{BadEntry, Entry, EntryRef, NotAllowed, Scheme};
 pub use identity::{Class, Decode, Identity, Unusable};
 pub use linker::{Linker, is_prefetch};
-pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin, Pair, Post, Seal, Settings};
+pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin, Pair, Post, Seal, Settings, SiteName};
 pub use scripts::{PairsList, digest};
 pub use target::{BadTarget, Target};
 pub use token::{BadKey, Binding, Key, Keys, LIFE, Opened, SKEW, Sealed, TokenId};

@@ -29,6 +29,7 @@ mod identify;
 mod image;
 mod interop;
 mod keys;
+mod kissmetrics;
 mod kubernetes;
 mod landing;
 #[path = "../../fuzz/laws.rs"]
@@ -37,6 +38,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod machine;
+mod outbox;
 mod package;
 mod prometheus;
 mod properties;
