@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Record;
 use super::frame::{self, Frames, HEADER};
-use super::store::{Place, private};
+use super::segments::Place;
+use super::store::private;
 
 /// The file of dead letters in a directory.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::client::{Answer, Client};
 use super::dead_letters::{DeadLetter, DeadLetters};
 use super::event::Record;
 use super::lanes::{Held, LaneId, Lanes, Pending};
-use super::store::{Cursor, Place, Store};
+use super::store::{Cursor, Store};
 use crate::metrics::{Attempt, Fate, OutboxCounts};
 use crate::settings::LiveSites;
 
@@ -208,8 +208,7 @@ impl Delivery {
 
     /// A random part of one, other for each try.
     fn spread(&self, pending: &Pending) -> f64 {
-        let Place { segment, number } = pending.place;
-        let random = self.state.random.hash_one((segment, number, pending.tries));
+        let random = self.state.random.hash_one((pending.place, pending.tries));
         f64::from(u32::try_from(random >> 32).unwrap_or(0)) / f64::from(u32::MAX)
     }
 

@@ -118,7 +118,7 @@ impl Journal {
             let mut batch = Batch::default();
             for group in groups {
                 self.add(group, &mut batch);
-                if batch.bytes.len() >= LARGEST_BATCH {
+                if batch.bytes.len() as u64 >= self.longest().min(LARGEST_BATCH) {
                     self.commit(std::mem::take(&mut batch));
                 }
             }
@@ -223,8 +223,7 @@ impl Journal {
     }
 
     fn try_write(&mut self, bytes: &[u8], records: u32) -> std::io::Result<()> {
-        let longest = (self.settings.max_bytes / SEGMENTS).min(LONGEST_SEGMENT);
-        if self.state.segment.as_ref().is_some_and(|segment| segment.bytes() >= longest) {
+        if self.state.segment.as_ref().is_some_and(|segment| segment.bytes() >= self.longest()) {
             self.seal();
         }
         let segment = match &mut self.state.segment {
@@ -247,6 +246,11 @@ impl Journal {
             self.store.grew(segment, records);
         }
         Ok(())
+    }
+
+    /// From which length on a segment is long enough.
+    fn longest(&self) -> u64 {
+        (self.settings.max_bytes / SEGMENTS).min(LONGEST_SEGMENT)
     }
 
     /// The next record begins another segment.
@@ -278,7 +282,7 @@ impl Journal {
 /// At some 300 bytes each, 3 MB.
 const MOST_QUEUED: usize = 10_000;
 /// At most this and one group more are written at once.
-const LARGEST_BATCH: usize = 1024 * 1024;
+const LARGEST_BATCH: u64 = 1024 * 1024;
 /// Into how many segments a full journal is divided, so that not all of it is lost when the oldest goes.
 const SEGMENTS: u64 = 16;
 const LONGEST_SEGMENT: u64 = 8 * 1024 * 1024;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::event::Record;
-use super::store::{Kept, Place};
+use super::segments::Place;
+use super::store::Kept;
 
 /// The persons of one site that have events, each in a lane of its own. Two persons may share one by chance, which costs
 /// them nothing but time.

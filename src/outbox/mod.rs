@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `event` | what there is to tell, and the request that tells it |
 //! | `journal` | the queue in memory, and the thread that writes it to the disk |
-//! | `frame`, `store`, `notes` | records in files, those files, and what of them was delivered |
+//! | `frame`, `store`, `segments`, `notes` | records in files, those files, what is known of them, and what of them was delivered |
 //! | `delivery` | from the disk to the service, with `lanes`, `circuit` and `client` |
 //! | `dead_letters`, `resend` | what the service refused, and how it is sent once more |
 //!
@@ -23,6 +23,7 @@ mod journal;
 mod lanes;
 mod notes;
 mod resend;
+mod segments;
 mod store;
 
 use std::fmt;

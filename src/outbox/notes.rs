@@ -12,6 +12,8 @@ pub(super) struct Notes {
     path: PathBuf,
     /// Whether each record was delivered; those behind the end were not.
     delivered: Vec<bool>,
+    /// How many that is.
+    count: u32,
     file: Option<File>,
     /// What the file does not have yet, because the disk is full.
     unwritten: Vec<u8>,
@@ -21,7 +23,7 @@ pub(super) struct Notes {
 impl Notes {
     /// Of a segment of which nothing was delivered.
     pub(super) fn none(path: PathBuf) -> Self {
-        Self { path, delivered: Vec::new(), file: None, unwritten: Vec::new(), bytes: 0 }
+        Self { path, delivered: Vec::new(), count: 0, file: None, unwritten: Vec::new(), bytes: 0 }
     }
 
     /// What an earlier run noted of a segment of so many records.
@@ -69,7 +71,7 @@ impl Notes {
 
     /// How many were delivered.
     pub(super) fn delivered(&self) -> u32 {
-        u32::try_from(self.delivered.iter().filter(|delivered| **delivered).count()).unwrap_or(u32::MAX)
+        self.count
     }
 
     /// The length of the file.
@@ -82,7 +84,9 @@ impl Notes {
         if self.delivered.len() <= place {
             self.delivered.resize(place + 1, false);
         }
-        self.delivered.get_mut(place).is_some_and(|delivered| !std::mem::replace(delivered, true))
+        let is_new = self.delivered.get_mut(place).is_some_and(|delivered| !std::mem::replace(delivered, true));
+        self.count += u32::from(is_new);
+        is_new
     }
 
     fn write(&mut self) -> io::Result<()> {

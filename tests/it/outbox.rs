@@ -23,11 +23,6 @@ use crate::kissmetrics::{Kissmetrics, Mood};
 use crate::support::{Client, PATIENCE, Program, Service, crosslink, eventually, log_file, needs, parse};
 use crate::tls_client;
 
-/// Whether there is time.
-fn is_long() -> bool {
-    std::env::var_os("CROSSLINK_TEST_ENDURANCE").is_some()
-}
-
 const KEY: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A folder with a journal, a key and a configuration.
@@ -312,9 +307,9 @@ impl Run {
     }
 }
 
-#[test]
-fn what_is_accepted_arrives_however_often_the_program_is_killed() {
-    let (events, kills) = if is_long() { (100_000, 200) } else { (2_000, 10) };
+/// Tells an outbox so many events, and kills it so many times meanwhile, while the service fails in every way that it can.
+/// What was accepted must arrive all the same. For `endurance`.
+pub fn is_killed(events: usize, kills: usize) {
     let service = Kissmetrics::start(Mood::Moody);
     let site = Site::new(&service.endpoint(), "");
     let mut run = Run { persons: events / 20, sent: 0, accepted: HashSet::new() };
@@ -342,7 +337,7 @@ fn what_is_accepted_arrives_however_often_the_program_is_killed() {
     service.is(Mood::Fine);
     let source = Source::start(&site);
     let started = Instant::now();
-    while service.counted() < run.accepted.len() && started.elapsed() < PATIENCE * 4 {
+    while service.counted() < run.accepted.len() && started.elapsed() < PATIENCE * 10 {
         thread::sleep(Duration::from_millis(100));
     }
     source.finish();
