@@ -45,6 +45,9 @@ pub(super) struct UnderWay {
     /// What the file of dead letters looked like when they were counted, and when that was.
     letters: Option<(u64, SystemTime)>,
     counted: Option<Instant>,
+    /// When it was last said that events were refused, and how many were since.
+    complained: Option<Instant>,
+    unsaid: u64,
     random: RandomState,
 }
 
@@ -194,10 +197,17 @@ impl Delivery {
     }
 
     /// Sets an event aside; whether that was possible.
-    fn bury(&self, pending: &Pending, why: String) -> bool {
+    fn bury(&mut self, pending: &Pending, why: String) -> bool {
         let id = pending.place.into();
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        tracing::warn!(%id, kind = pending.record.kind(), site = pending.record.site, why, "an event was refused");
+        self.state.unsaid += 1;
+        // Where one is refused, perhaps all are.
+        if self.state.complained.is_none_or(|last| last.elapsed() >= QUIET) {
+            let (events, site) = (self.state.unsaid, &pending.record.site);
+            tracing::warn!(events, site, why, "events were refused: `crosslink outbox list` shows them");
+            self.state.complained = Some(Instant::now());
+            self.state.unsaid = 0;
+        }
         let letter = DeadLetter { id, record: Record::clone(&pending.record), why, since };
         let buried = self.letters.add(&letter);
         if let Err(error) = &buried {
@@ -255,5 +265,7 @@ const READ_BYTES: usize = 256 * 1024;
 const PAUSE: Duration = Duration::from_secs(10);
 /// How often dead letters are counted: commands take from them too.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Between two complaints about events that were refused.
+const QUIET: Duration = Duration::from_secs(60);
 /// With the pauses between them, half an hour.
 const MOST_TRIES: u32 = 30;

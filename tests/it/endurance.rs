@@ -369,7 +369,7 @@ fn send_all(cases: &[Case], address: SocketAddr, over: &AtomicBool) -> usize {
 #[test]
 fn kills_take_no_event_that_was_accepted() {
     let (events, kills) = either((2_000, 10), (100_000, 200));
-    outbox::is_killed(events, kills);
+    outbox::is_killed(events, kills, "each");
 }
 
 /// Clients that come, say something or nothing, and go.

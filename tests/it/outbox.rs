@@ -319,9 +319,9 @@ fn number(target: &str) -> usize {
 
 /// Tells an outbox so many events, and kills it so many times meanwhile, while the service fails in every way that it can.
 /// What was accepted must arrive all the same. For `endurance`.
-pub fn is_killed(events: usize, kills: usize) {
+pub fn is_killed(events: usize, kills: usize, durability: &str) {
     let service = Kissmetrics::start(Mood::Moody);
-    let site = Site::new(&service.endpoint(), ", parallel: 64");
+    let site = Site::new(&service.endpoint(), &format!(", parallel: 64, durability: {durability}"));
     let mut run = Run { persons: events / 8, sent: 0, accepted: HashSet::new() };
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for kill in 1..=kills {
@@ -344,15 +344,48 @@ pub fn is_killed(events: usize, kills: usize) {
     let mut source = Source::start(&site);
     run.tell(&mut source, events);
     let started = Instant::now();
-    while !run.missing(&service).is_empty() && started.elapsed() < PATIENCE * 10 {
-        thread::sleep(PATIENCE / 100);
-    }
-    run.judge(&service);
+    let arrive = |left: usize| {
+        while run.missing(&service).len() > left && started.elapsed() < PATIENCE * 10 {
+            thread::sleep(PATIENCE / 100);
+        }
+    };
+    arrive(events / 10);
+    // So that the last ones need not wait for their next try.
     service.is(Mood::Fine);
+    drop(source);
+    let source = Source::start(&site);
+    arrive(0);
+    run.judge(&service);
     source.finish();
-    // What was not accepted before a kill, and came into the journal all the same.
-    Source::start(&site).finish();
     assert_eq!(site.texts(), Vec::<String>::new(), "what was delivered stays on the disk");
+}
+
+#[test]
+fn in_batches_too_a_kill_takes_nothing_that_was_accepted() {
+    is_killed(500, 5, "batch");
+}
+
+#[test]
+fn a_new_key_is_taken_up_without_a_restart() {
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    for person in ["bob", "anna", "eve"] {
+        source.accept(&told(person, "alias\tcarol"));
+    }
+    drop(source);
+    let mut served = serve(&site);
+    eventually("the events", || served.page("/").contains("3 events wait").then_some(()));
+    let new = KEY.replace('0', "f");
+    fs::write(site.folder.path().join("key"), &new).unwrap();
+    served.0.program.signal("HUP");
+    served.0.said("configuration read again");
+    service.is(Mood::Fine);
+    eventually("all of them", || (service.counted() == 3).then_some(()));
+    assert!(service.told().iter().all(|target| target.starts_with(&format!("/a?_k={new}&"))), "{:?}", service.told());
+    served.0.program.signal("TERM");
+    assert_eq!(served.0.exit(), Some(0));
+    assert_eq!(site.texts(), Vec::<String>::new());
 }
 
 #[test]
@@ -556,8 +589,13 @@ fn serve(site: &Site) -> Served {
 
 impl Served {
     fn metrics(&self) -> String {
-        let ask = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        Client::connect(self.0.admin()).send(ask).reply().unwrap().body
+        self.page("/metrics")
+    }
+
+    /// What the operator's port answers.
+    fn page(&self, target: &str) -> String {
+        let ask = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        Client::connect(self.0.admin()).send(ask.as_bytes()).reply().unwrap().body
     }
 }
 
