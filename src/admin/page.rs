@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use crate::explain::{Explained, Question, Unaskable, explain};
 use crate::link::Pair;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OutboxCounts};
 use crate::rules::Rules;
 
 /// The link that somebody wants explained.
@@ -76,10 +76,26 @@ fn facts(rules: &Rules, metrics: &Metrics, uptime: Duration) -> Markup {
             dd { (humantime::format_duration(uptime)) }
             dt { "Configuration" }
             dd { code { (rules.path.display()) } ", in force since " time { (humantime::format_rfc3339_seconds(rules.read_at)) } }
+            @if let Some(outbox) = metrics.outbox() {
+                dt { "Outbox" }
+                dd { (outbox_state(outbox)) }
+            }
         }
         @if !metrics.last_reload_successful() {
             p.wrong role="status" { "The configuration was faulty or gone when it was last read: the log says why." }
         }
+    }
+}
+
+/// How events get on.
+fn outbox_state(outbox: &OutboxCounts) -> Markup {
+    let (waiting, oldest, dead) = outbox.state();
+    html! {
+        (waiting) " events wait"
+        @if waiting > 0 { ", the oldest for " (humantime::format_duration(Duration::from_secs(oldest))) }
+        @if dead > 0 { "; " (dead) " were refused, and set aside" }
+        @if outbox.open_circuits.get() > 0 { "; KISSmetrics does not answer" }
+        @if outbox.accepting.get() == 0 { "; its disk takes nothing" }
     }
 }
 

@@ -10,10 +10,12 @@ mod forms;
 mod identity;
 mod landing;
 mod links;
+mod outbox;
 mod pairs;
 mod plain;
 mod plain_file;
 mod raw;
+mod raw_outbox;
 mod schema;
 mod seen;
 mod server;
@@ -38,7 +40,7 @@ pub use schema::json_schema;
 pub use seen::Seen;
 
 use crate::link::{Keys, Linker};
-use crate::settings::{Fixed, Listen, Log, LogFormat};
+use crate::settings::{Fixed, Listen, Log, LogFormat, Sites};
 use fault::Faults;
 use raw::RawConfig;
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The rules of all pairs.
     pub linker: Linker,
+    /// The KISSmetrics sites that pairs name.
+    pub sites: Sites,
     /// What works, but was perhaps not meant so.
     pub warnings: Vec<ConfigFault>,
 }
@@ -163,7 +167,9 @@ fn check(raw: RawConfig, keys: Option<Keys>) -> Result<Config, Vec<ConfigFault>>
         log: log(&raw, &mut faults),
         replay: trust::replay(&raw, &mut faults),
         watch: value::truth(raw.watch.as_ref(), &mut faults),
+        outbox: raw.outbox.as_ref().map(|raw| outbox::outbox(raw, &mut faults)),
     };
+    let sites = outbox::sites(&raw, &mut faults);
     let trusted_proxies = server::networks(raw.trusted_proxies.as_ref(), &mut faults);
     let route = server::route(raw.route.as_ref(), &mut faults);
     let keys = keys.unwrap_or_else(|| trust::keys(raw.keys.as_ref(), &mut faults));
@@ -175,7 +181,7 @@ fn check(raw: RawConfig, keys: Option<Keys>) -> Result<Config, Vec<ConfigFault>>
     // Before the rules are made: while they take the place of others, memory holds enough.
     drop(raw);
     let linker = Linker::new(route, keys, pairs);
-    Ok(Config { fixed, certificates, trusted_proxies, linker, warnings })
+    Ok(Config { fixed, certificates, trusted_proxies, linker, sites, warnings })
 }
 
 fn log(raw: &RawConfig, faults: &mut Faults) -> Log {

@@ -9,7 +9,7 @@ use super::raw::{RawDefaults, RawLanding, RawPair};
 use super::text::{Placed, Text, as_list, texts};
 use super::trust::{consent, seal};
 use super::value::{truth, word};
-use super::{agreement, identity, links};
+use super::{agreement, identity, links, outbox};
 use crate::link::{
     BadEntry, BadParameter, Decode, DomainPair, Entry, Keys, Landing, Origin, Parameter, Post, Scheme, Seal, Settings,
 };
@@ -80,6 +80,7 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, made: &mut Made, fau
         landing,
         parameter,
         mint: None,
+        kissmetrics: raw.kissmetrics.as_ref().and_then(|raw| outbox::site_name(&raw.value)),
     };
     settings.mint = raw.mint.as_deref().map(|raw| identity::mint(raw, &settings, faults));
     DomainPair { name: name(raw).into(), origins, destinations, links, settings: made.share(settings) }

@@ -145,6 +145,7 @@ impl<'t> Item<'t> {
             bind_user_agent: None,
             consent: None,
             post: None,
+            kissmetrics: None,
             landing: self.lands.then(|| Box::new(landing())),
         }
     }

@@ -4,7 +4,7 @@
 //! knows what it is for, together with all others. What an editor may say of a value stands beside it: `schema` makes a
 //! JSON Schema of it, with the comments here as its words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::forms;
+use super::raw_outbox::{RawKissmetrics, RawOutbox};
 use super::text::{OneOrMany, Placed, Text};
 
 /// The configuration of crosslink. `docs/reference.md` says more about each key.
@@ -72,6 +73,9 @@ pub(super) struct RawConfig {
     #[schemars(with = "Option<String>", extend("enum" = ["refuse", "accept"], "default" = "refuse"))]
     #[serde(default, deserialize_with = "present")]
     pub replay_unavailable: Option<Text>,
+    /// Where events for KISSmetrics are kept until they are delivered.
+    #[serde(default, deserialize_with = "present")]
+    pub outbox: Option<RawOutbox>,
     /// Values for all pairs that don't say otherwise. `landing` here switches no landing on.
     #[serde(default, deserialize_with = "present")]
     pub defaults: Option<RawDefaults>,
@@ -86,7 +90,12 @@ impl RawConfig {
         let keys = self.keys.iter().flat_map(|keys| &keys.value).filter_map(|key| key.value.file.as_ref());
         let password = self.replay_password.iter().filter_map(|password| password.value.file.as_ref());
         let tls = self.tls.iter().flat_map(|tls| &tls.value).flat_map(|tls| [&tls.value.certificate, &tls.value.key]);
-        keys.chain(password).chain(tls).map(|file| PathBuf::from(&file.value)).collect()
+        let authorities = self.outbox.iter().filter_map(|outbox| outbox.ca_file.as_ref());
+        let sites = self.pairs.value.iter().filter_map(|pair| pair.value.kissmetrics.as_ref()?.value.key_file.as_ref());
+        let files = keys.chain(password).chain(tls).chain(authorities).chain(sites);
+        // Very many pairs may name one key.
+        let files: BTreeSet<PathBuf> = files.map(|file| PathBuf::from(&file.value)).collect();
+        files.into_iter().collect()
     }
 }
 
@@ -270,6 +279,10 @@ pub(super) struct RawPair {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "RawLanding")]
     pub landing: Option<Box<Placed<Option<RawLanding>>>>,
+    /// The KISSmetrics site that is told about its visitors; needs an `outbox`.
+    #[schemars(with = "Option<RawKissmetrics>")]
+    #[serde(default, deserialize_with = "present")]
+    pub kissmetrics: Option<Box<Placed<RawKissmetrics>>>,
 }
 
 /// Where the identity stands.
@@ -339,7 +352,7 @@ pub(super) struct RawLanding {
 
 /// A key with nothing behind it is a mistake and not its default: `keys:` above items that somebody has commented out
 /// would open every landing.
-fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

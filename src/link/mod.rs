@@ -46,7 +46,7 @@ pub use entry::{BadEntry, Entry, EntryRef, NotAllowed, Scheme};
 pub use identity::{Class, Decode, Identity, Unusable};
 pub use linker::{Linker, is_prefetch};
 pub use mint::Mint;
-pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin, Pair, Post, Seal, Settings};
+pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin, Pair, Post, Seal, Settings, SiteName};
 pub use scripts::{PairsList, digest};
 pub use target::{BadTarget, Target};
 pub use token::{BadKey, Binding, Key, Keys, LIFE, Opened, SKEW, Sealed, TokenId};

@@ -63,7 +63,13 @@ pub struct Settings {
     pub post: Post,
     /// What to do on the destination; `None` where crosslink does not answer there.
     pub landing: Option<Landing>,
+    /// The KISSmetrics site that is told about its visitors, if one is.
+    pub kissmetrics: Option<SiteName>,
 }
+
+/// The name of a KISSmetrics site, by which its key is found: where the key stands, as `file PATH` or `env NAME`. So it
+/// stays the same when the key is replaced, and pairs that name one key are one site.
+pub type SiteName = Arc<str>;
 
 /// A host whose visitors a pair serves: with a port, only if the request names that port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -4,6 +4,7 @@
 
 mod by_core;
 mod by_pair;
+mod outbox;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,8 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::link::{Class, Decision, HandOff, Identify, Land, NotCarried, Outcome, Pair};
 use by_core::{ByCore, Refusals, RequestDurations, UnheardHeaders};
 use by_pair::{ByPair, Collected, Counters, Family};
+
+pub use outbox::{Attempt, Fate, OutboxCounts};
 
 /// All counters of the process; they live as long as it does, over every reload.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub struct Metrics {
     log_dropped: Counter,
     reload_successful: Gauge,
     reload_timestamp: Gauge<f64, AtomicU64>,
+    outbox: Option<Arc<OutboxCounts>>,
 }
 
 /// The counters of one pair, looked up when it is used for the first time: most of very many pairs may never be.
@@ -68,6 +72,7 @@ impl Metrics {
             log_dropped: Counter::default(),
             reload_successful: Gauge::default(),
             reload_timestamp: Gauge::default(),
+            outbox: None,
             registry,
         };
         metrics.registered()
@@ -92,6 +97,19 @@ impl Metrics {
         let (name, help) = ("config_last_reload_success_timestamp", "When the configuration in force was read");
         registry.register_with_unit(name, help, Unit::Seconds, self.reload_timestamp.clone());
         self
+    }
+
+    /// Counts for an outbox too, from now on.
+    pub fn add_outbox(&mut self) -> Arc<OutboxCounts> {
+        let counts = Arc::new(OutboxCounts::registered(&mut self.registry));
+        self.outbox = Some(Arc::clone(&counts));
+        counts
+    }
+
+    /// The counters of the outbox, if there is one.
+    #[must_use]
+    pub fn outbox(&self) -> Option<&OutboxCounts> {
+        self.outbox.as_deref()
     }
 
     /// Counts one answer on a core.
@@ -162,6 +180,9 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self, log_dropped: u64) -> String {
         self.log_dropped.inner().store(log_dropped, Ordering::Relaxed);
+        if let Some(outbox) = &self.outbox {
+            outbox.refresh();
+        }
         let mut text = String::new();
         // Writing to a text does not fail.
         let _ = text::encode(&mut text, &self.registry);

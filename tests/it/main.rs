@@ -30,6 +30,7 @@ mod identify;
 mod image;
 mod interop;
 mod keys;
+mod kissmetrics;
 mod kubernetes;
 mod landing;
 #[path = "../../fuzz/laws.rs"]
@@ -39,6 +40,7 @@ mod limits;
 mod logs;
 mod machine;
 mod mint;
+mod outbox;
 mod package;
 mod prometheus;
 mod properties;
