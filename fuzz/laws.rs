@@ -56,8 +56,12 @@ pub fn no_location_leaves_the_list(request: &[u8]) {
             assert!(host.starts_with(url.host_str().unwrap_or("?")), "{host} lands at {authority}");
             assert!(land.location.bytes().all(|byte| byte.is_ascii_graphic()), "{}", land.location);
         }
-        Decision::HonoursGpc | Decision::Script | Decision::Pairs(_) | Decision::Refuse(..) | Decision::Identify(_) => {
-        }
+        Decision::HonoursGpc
+        | Decision::Script
+        | Decision::Pairs(_)
+        | Decision::Forget(_)
+        | Decision::Refuse(..)
+        | Decision::Identify(_) => {}
     }
 }
 

@@ -13,7 +13,10 @@ use url::{Position, Url};
 
 use crate::http::head::Asked;
 use crate::http::response;
-use crate::link::{Decision, HandOff, Identify, Land, Linker, NotCarried, Outcome, Pair, Refusal, Sealed, Step, Trace};
+use crate::link::{
+    Decision, Forget, HandOff, Identify, Land, Linker, NotCarried, Outcome, Pair, Refusal, Sealed, Step, Trace,
+    Unheard, Visit,
+};
 
 /// A request as somebody writes it down.
 #[derive(Clone, Copy)]
@@ -26,6 +29,8 @@ pub struct Question<'a> {
     pub cookies: &'a [String],
     /// Other fields, as `Name: value`; `Host` replaces the URL's.
     pub headers: &'a [String],
+    /// Whether it comes from a trusted proxy.
+    pub trusted: bool,
 }
 
 /// What no browser could ask.
@@ -53,7 +58,9 @@ pub struct Explained {
 pub fn explain(linker: &Linker, question: Question<'_>) -> Result<Explained, Unaskable> {
     let head = request(question)?;
     let mut explanation = Explanation { text: format!("{} {}\n\n", question.method, question.url), is_origin: false };
-    let decision = linker.decide_traced(&Asked::of(&head).visit(SystemTime::now()), &mut explanation);
+    let asked = Asked::of(&head);
+    let visit = Visit { trusted: question.trusted, random: Some(EXAMPLE), ..asked.visit(SystemTime::now()) };
+    let decision = linker.decide_traced(&visit, &mut explanation);
     explanation.conclude(&decision, linker, &head);
     Ok(Explained { refused: decision.refusal().is_some(), text: explanation.text })
 }
@@ -156,6 +163,10 @@ impl Explanation {
             Decision::Identify(identify) => self.identified(identify, linker),
             Decision::Script => self.line("answer", "the script that sends this site's links here"),
             Decision::Pairs(list) => self.line("answer", format!("what the script may send here: {list}")),
+            Decision::Forget(Forget { set_cookies, .. }) if set_cookies.is_empty() => {
+                self.line("answer", "forgotten: no identity cookie is set here, so there is none to end");
+            }
+            Decision::Forget(_) => self.line("answer", "forgotten: every identity cookie that is set here ends"),
             Decision::HonoursGpc => self.line("answer", "this origin says that it honours Sec-GPC"),
             Decision::Refuse(refusal, _) => {
                 if let (Refusal::UnknownHost, Some(host)) = (refusal, head.headers.get(HOST)) {
@@ -213,6 +224,11 @@ impl Explanation {
             Refusal::MethodNotAllowed => {
                 "links take GET, HEAD and forms by POST, which a pair may refuse (`post: refuse`)".to_owned()
             }
+            Refusal::PostOnly => "it must be a POST, from a form or a script: --method POST".to_owned(),
+            Refusal::CrossSite => {
+                "the browser says, in Sec-Fetch-Site or Origin, that a page of another site asks; let one of this site do it"
+                    .to_owned()
+            }
             Refusal::Prefetch => "a browser that fetches ahead gets nothing; it loads normally at the click".to_owned(),
             Refusal::UnknownLink => "add the name to `links` of a pair of this origin".to_owned(),
             Refusal::MissingTo => "add `?to=` and the escaped address, or use a named link".to_owned(),
@@ -253,17 +269,39 @@ impl Trace for Explanation {
             Step::Admitted(Pair { name, .. }) => self.line("pair", format!("{name} admits it")),
             Step::NotAllowed(why) => self.line("pair", format!("none admits it: {why}")),
             Step::Landing(Pair { name, .. }) => self.line("pair", format!("{name} lands identities here")),
+            Step::HeaderAbsent(name) => self.line("header", format!("{name} says nothing")),
+            Step::HeaderUnheard(name, why) => self.line("header", format!("{name} does not count: {}", unheard(why))),
+            Step::HeaderUnusable(name, why) => self.line("header", format!("{name} is passed over: {why}")),
+            Step::HeaderTaken(name, identity) => {
+                self.line("header", format!("{name} is taken: {}", identity.reveal()));
+            }
             Step::CookieAbsent(name) => self.line("cookie", format!("{name} is not there")),
             Step::CookieUnusable(name, why) => self.line("cookie", format!("{name} is passed over: {why}")),
             Step::CookieTaken(name, identity) => {
                 self.line("cookie", format!("{name} is taken: {}", identity.reveal()));
             }
             Step::CookieNotNeeded(name) => self.line("cookie", format!("{name} is not looked at any more")),
+            Step::Minted(name, identity) => {
+                let example = identity.reveal();
+                self.line("mint", format!("a new identity goes into {name}, a random one such as {example}"));
+            }
+            Step::NotMinted(name) => self.line(
+                "mint",
+                format!("no identity goes into {name}: it is no browser, by its `User-Agent`, that asks"),
+            ),
             Step::Arrived(identity) => self.line("arriving", identity.reveal()),
             Step::ArrivedUnusable(why) => self.line("arriving", format!("an identity that can't be used: {why}")),
             Step::ArrivedSeveral => self.line("arriving", "more than one identity, so none is believed"),
             Step::Sealed(why) => self.line("arriving", format!("a token that stays shut: {}", shut(why))),
         }
+    }
+}
+
+fn unheard(why: Unheard) -> &'static str {
+    match why {
+        Unheard::Untrusted => "the request comes from none of `trusted_proxies`",
+        Unheard::Repeated => "it stands there more than once",
+        Unheard::Unusable => "its value can't be used",
     }
 }
 
@@ -303,5 +341,8 @@ fn landed(outcome: Outcome) -> &'static str {
         Outcome::NotNavigation => "no cookie, not a visit but a HEAD, an image or a script",
     }
 }
+
+/// An identity that looks like a random one and is the same in every explanation.
+const EXAMPLE: [u8; 16] = *b"\x5e\x1f\x7a\x0c\x93\xd2\x48\xb6\xa1\x04\xee\x3b\x90\xc7\x25\x6d";
 /// The most hosts that are listed as advice.
 const MOST_HOSTS: usize = 20;

@@ -15,7 +15,7 @@ use crate::config::{self, Config, ConfigFault, Faulty, LoadError, Place, Seen};
 use crate::http::tls::LiveTls;
 use crate::metrics::Metrics;
 use crate::rules::{LiveRules, Rules};
-use crate::settings::{Fixed, LogFormat};
+use crate::settings::{Fixed, LiveSites, LogFormat};
 
 /// What is in force, and how to replace it.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Reloader {
     pub rules: LiveRules,
     /// The certificates, in the order of `fixed.listen.tls`.
     pub tls: Vec<LiveTls>,
+    /// Where KISSmetrics is, and the keys.
+    pub sites: LiveSites,
     /// Where it is noted how it went.
     pub metrics: Arc<Metrics>,
     /// What was warned of.
@@ -119,8 +121,10 @@ impl Reloader {
     }
 
     fn replace(&self, text: &str, config: Config) {
-        let Config { fixed, certificates, trusted_proxies, linker, warnings } = config;
+        let Config { fixed, certificates, trusted_proxies, linker, sites, warnings } = config;
         let pairs = linker.pairs().len();
+        // Before the rules, so that there is no pair without its site.
+        self.sites.store(Arc::new(sites));
         self.rules.store(Arc::new(Rules::new(linker, trusted_proxies, self.path.clone())));
         // With other addresses, an entry that moves would leave its old one before it is at the new one.
         if fixed.listen.tls == self.fixed.listen.tls {

@@ -21,7 +21,7 @@ pub struct Rules {
     pub linker: Linker,
     /// The counters of its pairs, by their number.
     pub counts: Vec<PairCounts>,
-    /// Whose `X-Request-Id` and `traceparent` are believed.
+    /// Who is believed about requests that he passes on.
     pub trusted_proxies: Vec<IpNet>,
     /// The file that says so.
     pub path: PathBuf,
@@ -43,13 +43,19 @@ impl Rules {
         Arc::new(ArcSwap::from_pointee(self))
     }
 
-    /// Whether the other end of a connection is a proxy that is believed. An IPv4 address counts as itself when it comes
-    /// through an IPv6 socket.
+    /// Whether the other end of a connection is a proxy that is believed.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+        is_among(peer, &self.trusted_proxies)
     }
+}
+
+/// Whether an address is in one of these networks. An IPv4 address counts as itself when it comes through an IPv6
+/// socket.
+#[must_use]
+pub fn is_among(address: IpAddr, networks: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
 }
 
 #[cfg(test)]

@@ -1,7 +1,16 @@
 //! What the configuration fills in and the server runs by, so that neither needs to know the other.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use crate::link::SiteName;
 
 /// What clients may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +53,8 @@ pub struct Fixed {
     pub replay: Replay,
     /// Whether a file that changes is read again by itself.
     pub watch: bool,
+    /// How events reach KISSmetrics, if they do.
+    pub outbox: Option<OutboxSettings>,
 }
 
 impl Fixed {
@@ -51,7 +62,7 @@ impl Fixed {
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         // Taken apart, so that a new field can't be forgotten.
-        let Self { listen: Listen { plain, tls, admin }, limits, log, replay, watch } = self;
+        let Self { listen: Listen { plain, tls, admin }, limits, log, replay, watch, outbox } = self;
         let all = [
             ("listen", *plain == other.listen.plain),
             ("tls.listen", *tls == other.listen.tls),
@@ -60,6 +71,7 @@ impl Fixed {
             ("log", *log == other.log),
             ("replay", *replay == other.replay),
             ("watch", *watch == other.watch),
+            ("outbox", *outbox == other.outbox),
         ];
         all.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect()
     }
@@ -124,6 +136,84 @@ pub enum Unproven {
     Refuse,
     /// It is adopted.
     Accept,
+}
+
+/// Where events are kept until they are delivered, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxSettings {
+    /// Where the journal is.
+    pub directory: PathBuf,
+    /// What whoever waits for an event can rely on.
+    pub durability: Durability,
+    /// The most bytes of the journal, and of dead letters.
+    pub max_bytes: u64,
+    /// What happens when the journal is that large.
+    pub when_full: WhenFull,
+    /// How long an answer is waited for.
+    pub timeout: Duration,
+    /// The most requests at a time, for each site.
+    pub parallel: usize,
+    /// Who vouches for the services, in place of those that the system believes.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+}
+
+/// When an event counts as accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// When the system has it: a `kill -9` of the program does not take it. At most a second later it is on the disk, so
+    /// a power cut takes what came in the last second.
+    Batch,
+    /// When it is on the disk: no power cut takes it either.
+    Each,
+}
+
+/// What happens when the journal is as large as it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest events give way.
+    DropOldest,
+    /// New ones are not accepted.
+    RefuseNew,
+}
+
+/// The KISSmetrics sites of the configuration, by their names.
+pub type Sites = HashMap<SiteName, Site>;
+
+/// Those in force, which a reload replaces.
+pub type LiveSites = Arc<ArcSwap<Sites>>;
+
+/// Where a KISSmetrics site is told something, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The address in front of `/a`, `/e` and `/s`, without a slash at its end.
+    pub endpoint: String,
+    /// Which site it is.
+    pub key: ApiKey,
+}
+
+/// The key of a KISSmetrics site. Its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// Takes a key: 1 to 200 visible characters of ASCII.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_key = (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_key.then(|| Self(text.to_owned()))
+    }
+
+    /// The key itself, for the request to the service and for nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
 }
 
 /// How a line of the log looks.

@@ -32,6 +32,7 @@ const LEAST: &[(&str, usize, usize)] = &[
     ("app ", 70, 2500),
     ("stdout ", 6, 200),
     ("stderr ", 4, 15),
+    ("outbox ", 4, 6),
     ("nginx access.log ", 10, 280),
     ("redis ", 4, 20),
     ("caddy access.log ", 10, 280),

@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use crate::explain::{Explained, Question, Unaskable, explain};
 use crate::link::Pair;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OutboxCounts};
 use crate::rules::Rules;
 
 /// The link that somebody wants explained.
@@ -17,6 +17,7 @@ pub(super) struct Asked {
     url: String,
     cookie: String,
     header: String,
+    peer: String,
 }
 
 impl Asked {
@@ -28,6 +29,7 @@ impl Asked {
                 "url" => asked.url = value.into_owned(),
                 "cookie" => asked.cookie = value.into_owned(),
                 "header" => asked.header = value.into_owned(),
+                "peer" => asked.peer = value.into_owned(),
                 _ => {}
             }
         }
@@ -74,10 +76,26 @@ fn facts(rules: &Rules, metrics: &Metrics, uptime: Duration) -> Markup {
             dd { (humantime::format_duration(uptime)) }
             dt { "Configuration" }
             dd { code { (rules.path.display()) } ", in force since " time { (humantime::format_rfc3339_seconds(rules.read_at)) } }
+            @if let Some(outbox) = metrics.outbox() {
+                dt { "Outbox" }
+                dd { (outbox_state(outbox)) }
+            }
         }
         @if !metrics.last_reload_successful() {
             p.wrong role="status" { "The configuration was faulty or gone when it was last read: the log says why." }
         }
+    }
+}
+
+/// How events get on.
+fn outbox_state(outbox: &OutboxCounts) -> Markup {
+    let (waiting, oldest, dead) = outbox.state();
+    html! {
+        (waiting) " events wait"
+        @if waiting > 0 { ", the oldest for " (humantime::format_duration(Duration::from_secs(oldest))) }
+        @if dead > 0 { "; " (dead) " were refused, and set aside" }
+        @if outbox.open_circuits.get() > 0 { "; KISSmetrics does not answer" }
+        @if outbox.accepting.get() == 0 { "; its disk takes nothing" }
     }
 }
 
@@ -156,6 +174,8 @@ fn explain_form(rules: &Rules, asked: &Asked) -> Markup {
             input id="cookie" name="cookie" value=(asked.cookie) autocomplete="off";
             label for="header" { "Another header, such as " code { "Sec-GPC: 1" } }
             input id="header" name="header" value=(asked.header) autocomplete="off";
+            label for="peer" { "The address of the proxy that passes it on, such as " code { "127.0.0.1" } }
+            input id="peer" name="peer" value=(asked.peer) autocomplete="off";
             button { "Explain" }
         }
         @if !asked.url.is_empty() { pre { (explanation(rules, asked)) } }
@@ -166,7 +186,8 @@ fn explanation(rules: &Rules, asked: &Asked) -> String {
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let cookies: Vec<String> = given(&asked.cookie).into_iter().collect();
     let headers: Vec<String> = given(&asked.header).into_iter().collect();
-    let question = Question { method: &Method::GET, url: &asked.url, cookies: &cookies, headers: &headers };
+    let trusted = asked.peer.parse().is_ok_and(|peer| rules.trusts(peer));
+    let question = Question { method: &Method::GET, url: &asked.url, cookies: &cookies, headers: &headers, trusted };
     match explain(&rules.linker, question) {
         Ok(Explained { text, .. }) => text,
         Err(Unaskable { problem, hint }) => format!("{problem}\n{hint}"),

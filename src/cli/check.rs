@@ -1,10 +1,10 @@
 //! `crosslink check`: is this file right?
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::{ConfigFile, Failure, Loaded, count, print};
 use crate::config::render_warnings;
-use crate::link::Linker;
+use crate::link::{CookieName, Linker};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -28,15 +28,26 @@ fn eprint_warnings(shown: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), shown.as_bytes());
 }
 
-/// Says where each landing's cookie will be valid, since `site` depends on the public suffix list.
+/// Says where each cookie that is set will be valid, since that depends on the public suffix list.
 fn show_cookie_domains(linker: &Linker, shown: &mut String) {
-    for (pair, entry) in linker.destinations() {
-        let Some(landing) = &pair.landing else { continue };
-        let scope = match landing.domain.attribute(entry.site()) {
+    let mut show = |host: &dyn Display, cookie: &CookieName, domain: Option<&str>| {
+        let scope = match domain {
             Some(domain) => format!("valid on {domain} and every host below it"),
             None => "valid on that host alone".to_owned(),
         };
         // Writing to a text does not fail.
-        let _ = writeln!(shown, "  {entry}: sets the cookie {}, {scope}", landing.cookie);
+        let _ = writeln!(shown, "  {host}: sets the cookie {cookie}, {scope}");
+    };
+    let mut last = None;
+    for minted in linker.minted_cookies() {
+        // An origin may have several pairs with the same one.
+        if last.replace(minted) != Some(minted) {
+            show(&minted.0, minted.1.name, minted.1.domain);
+        }
+    }
+    for (pair, entry) in linker.destinations() {
+        if let Some(landing) = &pair.landing {
+            show(&entry, &landing.cookie, landing.domain.attribute(entry.site()));
+        }
     }
 }

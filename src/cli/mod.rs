@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod generate;
 mod keygen;
+mod outbox;
 mod serve;
 mod sockets;
 
@@ -38,6 +39,8 @@ enum Command {
     Check(check::Arguments),
     /// Explain what the service would do with a link, step by step, without running it
     Explain(explain::Arguments),
+    /// Look at the events that KISSmetrics refused; send them again, or drop them
+    Outbox(outbox::Arguments),
     /// Make a new key for sealed hand-offs, on stdout, fit to be redirected into a file
     Keygen,
     /// Click through a shop, its checkouts and crosslink on this machine; needs no file
@@ -72,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Outbox(arguments) => outbox::run(&arguments),
         Command::Keygen => keygen::run(),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Schema => generate::schema(),

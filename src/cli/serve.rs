@@ -24,10 +24,11 @@ use crate::http::request_log::RequestLog;
 use crate::http::server::{self, Listener, Terms};
 use crate::http::tls::LiveTls;
 use crate::metrics::Metrics;
+use crate::outbox::{Outbox, Running};
 use crate::reload::{Reloader, Warned, log_faults};
 use crate::replay::UsedTokens;
 use crate::rules::Rules;
-use crate::settings::{Fixed, Limits, LogFormat};
+use crate::settings::{Fixed, Limits, LiveSites, LogFormat};
 use crate::sink::Sink;
 
 #[derive(Debug, clap::Args)]
@@ -122,8 +123,12 @@ async fn serve(
     // First of all: a signal that nobody waits for ends the program.
     let hang_up = signal(SignalKind::hangup()).map_err(|error| no_signals(&error))?;
     let draining = stop_on_signals()?;
-    let Config { fixed, certificates, trusted_proxies, linker, .. } = config;
-    let metrics = Arc::new(Metrics::new(event_loops.len()));
+    let Config { fixed, certificates, trusted_proxies, linker, sites, .. } = config;
+    let mut metrics = Metrics::new(event_loops.len());
+    let sites = Arc::new(ArcSwap::from_pointee(sites));
+    let stop = CancellationToken::new();
+    let outbox = start_outbox(&fixed, &sites, &mut metrics, &stop)?;
+    let metrics = Arc::new(metrics);
     metrics.reloaded(true);
     metrics.connections_limit.set(i64::try_from(fixed.limits.connections).unwrap_or(i64::MAX));
     let rules = Rules::new(linker, trusted_proxies, path.clone()).live();
@@ -142,17 +147,36 @@ async fn serve(
         let admin = Admin::new(Arc::clone(&rules), Arc::clone(&metrics), requests.clone(), draining.clone(), audience);
         operators.spawn(server::run(vec![socket], admin, Terms::new(ADMIN_LIMITS, over.clone())));
     }
-    let reloader = Reloader { path, fixed: in_file, rules, tls, metrics, warned: Mutex::new(warned) };
+    let reloader = Reloader { path, fixed: in_file, rules, tls, sites, metrics, warned: Mutex::new(warned) };
     operators.spawn(reloader.run(hang_up, seen, over.clone()));
     tell_systemd(NotifyState::Ready);
 
-    let stop = CancellationToken::new();
     operators.spawn(drain_later(draining, fixed.limits.drain_delay, stop.clone()));
     let cut = serve_visitors(event_loops, listeners, &handler, &Terms::new(fixed.limits, stop)).await;
+    // After the last visitor, and while the operator can still look on.
+    if let Some((_, running)) = outbox {
+        running.finish().await;
+    }
     over.cancel();
     operators.close();
     operators.wait().await;
     cut
+}
+
+/// Starts the outbox, if the configuration has one.
+fn start_outbox(
+    fixed: &Fixed,
+    sites: &LiveSites,
+    metrics: &mut Metrics,
+    stop: &CancellationToken,
+) -> Result<Option<(Outbox, Running)>, Failure> {
+    let Some(settings) = &fixed.outbox else { return Ok(None) };
+    let started = Outbox::start(settings, Arc::clone(sites), metrics.add_outbox(), stop.clone(), fixed.limits.drain);
+    let directory = settings.directory.display();
+    started.map(Some).map_err(|error| {
+        let hint = "give each crosslink a directory of its own, and look at who may write to it";
+        Failure::new(format!("the outbox in {directory} can't be used: {error}"), hint)
+    })
 }
 
 /// Runs each event loop on a thread of its own, with its own listeners, log and counters. A connection stays where it was

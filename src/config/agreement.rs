@@ -74,6 +74,12 @@ fn disagreement(pair: &DomainPair, entry: &Entry, other: (&DomainPair, Scheme)) 
     if other.post != pair.post {
         return Some((format!("{} disagree about `post` for this host", names()), "give both the same `post`"));
     }
+    if other.kissmetrics != pair.kissmetrics {
+        return Some((
+            format!("{} disagree about `kissmetrics` for this host", names()),
+            "give both the same `kissmetrics`",
+        ));
+    }
     if other.parameter != pair.parameter {
         return Some((
             format!("{} disagree about the parameter of this host", names()),

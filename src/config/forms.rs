@@ -42,5 +42,7 @@ pub(super) struct Word(#[schemars(extend("type" = ["string", "number", "boolean"
 
 /// A time, such as `10s` or `400d`.
 pub(super) const TIME: &str = "^([0-9]+ *[A-Za-z]+ *)+$";
+/// The name of a header.
+pub(super) const HEADER: &str = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$";
 /// A name in a query.
 pub(super) const NAME: &str = "^[A-Za-z0-9._-]{1,64}$";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cookie_name;
+use super::cookie_name::{self, check_prefix};
 use super::fault::{Faults, Place};
 use super::raw::RawLanding;
 use super::text::{Placed, Text};
@@ -64,7 +64,8 @@ pub(super) fn landing(
         );
     }
     for name in [named, anonymous].into_iter().flatten() {
-        check_prefix(&landing, name, has_http, faults);
+        let hint = "write `domain: host`, or choose another name";
+        check_prefix(name, !has_http, landing.domain == CookieDomain::Host, hint, faults);
     }
     if landing.accept == Seal::Plain {
         faults.warn(
@@ -98,20 +99,6 @@ fn anonymous_cookie(text: &Text, cookie: &CookieName, faults: &mut Faults) -> Co
         );
     }
     cookie_name::check(text, faults)
-}
-
-/// Browsers drop a cookie whose name promises what its attributes don't keep (RFC 6265bis, 4.1.3).
-fn check_prefix(landing: &Landing, text: &Text, has_http: bool, faults: &mut Faults) {
-    let begins = |prefix: &str| text.value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    if begins("__Host-") && (has_http || landing.domain != CookieDomain::Host) {
-        faults.add(
-            text,
-            "browsers take a `__Host-` cookie only over https and without a domain",
-            "write `domain: host`, or choose another name",
-        );
-    } else if begins("__Secure-") && has_http {
-        faults.add(text, "browsers take a `__Secure-` cookie only over https", "choose another name");
-    }
 }
 
 fn max_age(text: Option<&Text>, faults: &mut Faults) -> Duration {

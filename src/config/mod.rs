@@ -7,12 +7,15 @@ mod agreement;
 mod cookie_name;
 mod fault;
 mod forms;
+mod identity;
 mod landing;
 mod links;
+mod outbox;
 mod pairs;
 mod plain;
 mod plain_file;
 mod raw;
+mod raw_outbox;
 mod schema;
 mod seen;
 mod server;
@@ -37,7 +40,7 @@ pub use schema::json_schema;
 pub use seen::Seen;
 
 use crate::link::{Keys, Linker};
-use crate::settings::{Fixed, Listen, Log, LogFormat};
+use crate::settings::{Fixed, Listen, Log, LogFormat, Sites};
 use fault::Faults;
 use raw::RawConfig;
 
@@ -52,6 +55,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The rules of all pairs.
     pub linker: Linker,
+    /// The KISSmetrics sites that pairs name.
+    pub sites: Sites,
     /// What works, but was perhaps not meant so.
     pub warnings: Vec<ConfigFault>,
 }
@@ -162,18 +167,21 @@ fn check(raw: RawConfig, keys: Option<Keys>) -> Result<Config, Vec<ConfigFault>>
         log: log(&raw, &mut faults),
         replay: trust::replay(&raw, &mut faults),
         watch: value::truth(raw.watch.as_ref(), &mut faults),
+        outbox: raw.outbox.as_ref().map(|raw| outbox::outbox(raw, &mut faults)),
     };
+    let sites = outbox::sites(&raw, &mut faults);
     let trusted_proxies = server::networks(raw.trusted_proxies.as_ref(), &mut faults);
     let route = server::route(raw.route.as_ref(), &mut faults);
     let keys = keys.unwrap_or_else(|| trust::keys(raw.keys.as_ref(), &mut faults));
     let pairs =
         pairs::pairs(&raw.pairs, raw.defaults.as_ref().unwrap_or(&raw::RawDefaults::default()), &keys, &mut faults);
+    identity::check_trust(&raw, &trusted_proxies, &mut faults);
     warnings::warn(&raw, &pairs, &mut faults);
     let warnings = faults.finish()?;
     // Before the rules are made: while they take the place of others, memory holds enough.
     drop(raw);
     let linker = Linker::new(route, keys, pairs);
-    Ok(Config { fixed, certificates, trusted_proxies, linker, warnings })
+    Ok(Config { fixed, certificates, trusted_proxies, linker, sites, warnings })
 }
 
 fn log(raw: &RawConfig, faults: &mut Faults) -> Log {

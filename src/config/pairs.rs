@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use super::fault::{Faults, Place};
 use super::landing::{Of, landing};
-use super::raw::{RawDefaults, RawIdentity, RawLanding, RawPair};
+use super::raw::{RawDefaults, RawLanding, RawPair};
 use super::text::{Placed, Text, as_list, texts};
 use super::trust::{consent, seal};
 use super::value::{truth, word};
-use super::{agreement, cookie_name, links};
+use super::{agreement, identity, links, outbox};
 use crate::link::{
-    BadEntry, BadParameter, CookieName, Decode, DomainPair, Entry, Keys, Landing, Origin, Parameter, Post, Scheme,
-    Seal, Settings,
+    BadEntry, BadParameter, Decode, DomainPair, Entry, Keys, Landing, Origin, Parameter, Post, Scheme, Seal, Settings,
 };
 
 /// Checks every pair, and all of them together.
@@ -38,7 +37,8 @@ pub(super) fn pairs(
 /// Defaults that no pair uses are checked all the same.
 fn check_defaults(defaults: &RawDefaults, keys: &Keys, faults: &mut Faults) {
     parameter(defaults.parameter.as_ref(), faults);
-    cookies(defaults.identity.as_ref(), faults);
+    identity::cookies(defaults.identity.as_ref(), faults);
+    identity::header(defaults.identity.as_ref(), faults);
     if let Some(raw) = &defaults.landing {
         let mut unused = Faults::default();
         let anywhere = Placed { value: Some(RawLanding::default()), at: ANYWHERE };
@@ -68,17 +68,21 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, made: &mut Made, fau
     let of = Of { destinations: &destinations, parameter: &parameter, keys };
     let landing = landing(raw.landing.as_deref(), landing_defaults, &of, faults);
     let links = raw.links.as_ref().map(|raw| links::links(raw, &destinations, faults)).unwrap_or_default();
-    let identity = raw.identity.as_deref().or(defaults.identity.as_ref());
-    let settings = Settings {
-        cookies: cookies(identity, faults),
-        decode: word(identity.and_then(|raw| raw.decode.as_ref()), Decode::Percent, &DECODE, faults),
+    let who = raw.identity.as_deref().or(defaults.identity.as_ref());
+    let mut settings = Settings {
+        cookies: identity::cookies(who, faults),
+        header: identity::header(who, faults),
+        decode: word(who.and_then(|raw| raw.decode.as_ref()), Decode::Percent, &DECODE, faults),
         hand_off: hand_off(raw, landing.as_ref(), keys, faults),
         bind_user_agent: truth(raw.bind_user_agent.as_deref(), faults),
         consent: consent(raw.consent.as_deref(), faults),
         post: word(raw.post.as_deref(), Post::Preserve, &POST, faults),
         landing,
         parameter,
+        mint: None,
+        kissmetrics: raw.kissmetrics.as_ref().and_then(|raw| outbox::site_name(&raw.value)),
     };
+    settings.mint = raw.mint.as_deref().map(|raw| identity::mint(raw, &settings, faults));
     DomainPair { name: name(raw).into(), origins, destinations, links, settings: made.share(settings) }
 }
 
@@ -255,16 +259,6 @@ fn parameter(text: Option<&Text>, faults: &mut Faults) -> Parameter {
         }
         Parameter::default()
     })
-}
-
-fn cookies(raw: Option<&RawIdentity>, faults: &mut Faults) -> Vec<CookieName> {
-    let Some(cookies) = raw.and_then(|raw| raw.cookies.as_ref()) else {
-        return ["km_ni", "km_ai"].map(CookieName::new).to_vec();
-    };
-    if cookies.value.is_empty() {
-        faults.add(cookies, "no cookie to read an identity from", "name one, or leave the key out");
-    }
-    cookies.value.iter().map(|name| cookie_name::check(name, faults)).collect()
 }
 
 const DECODE: [(&str, Decode); 2] = [("percent", Decode::Percent), ("json", Decode::Json)];

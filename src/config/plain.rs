@@ -140,10 +140,12 @@ impl<'t> Item<'t> {
             links: None,
             parameter: None,
             identity: None,
+            mint: None,
             hand_off: None,
             bind_user_agent: None,
             consent: None,
             post: None,
+            kissmetrics: None,
             landing: self.lands.then(|| Box::new(landing())),
         }
     }

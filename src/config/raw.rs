@@ -4,7 +4,7 @@
 //! knows what it is for, together with all others. What an editor may say of a value stands beside it: `schema` makes a
 //! JSON Schema of it, with the comments here as its words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::forms;
+use super::raw_outbox::{RawKissmetrics, RawOutbox};
 use super::text::{OneOrMany, Placed, Text};
 
 /// The configuration of crosslink. `docs/reference.md` says more about each key.
@@ -34,7 +35,7 @@ pub(super) struct RawConfig {
     #[schemars(with = "Option<forms::AddressOrOff>", extend("default" = "127.0.0.1:8081"))]
     #[serde(default, deserialize_with = "present")]
     pub admin: Option<Text>,
-    /// Proxies whose `X-Request-Id` is believed: addresses or networks, such as `10.0.0.0/8`.
+    /// Proxies whose `X-Request-Id` and `identity.header` are believed: addresses or networks, such as `10.0.0.0/8`.
     #[schemars(with = "Option<forms::AnyNumber<String>>")]
     #[serde(default, deserialize_with = "present")]
     pub trusted_proxies: Option<Placed<OneOrMany>>,
@@ -72,6 +73,9 @@ pub(super) struct RawConfig {
     #[schemars(with = "Option<String>", extend("enum" = ["refuse", "accept"], "default" = "refuse"))]
     #[serde(default, deserialize_with = "present")]
     pub replay_unavailable: Option<Text>,
+    /// Where events for KISSmetrics are kept until they are delivered.
+    #[serde(default, deserialize_with = "present")]
+    pub outbox: Option<RawOutbox>,
     /// Values for all pairs that don't say otherwise. `landing` here switches no landing on.
     #[serde(default, deserialize_with = "present")]
     pub defaults: Option<RawDefaults>,
@@ -86,7 +90,12 @@ impl RawConfig {
         let keys = self.keys.iter().flat_map(|keys| &keys.value).filter_map(|key| key.value.file.as_ref());
         let password = self.replay_password.iter().filter_map(|password| password.value.file.as_ref());
         let tls = self.tls.iter().flat_map(|tls| &tls.value).flat_map(|tls| [&tls.value.certificate, &tls.value.key]);
-        keys.chain(password).chain(tls).map(|file| PathBuf::from(&file.value)).collect()
+        let authorities = self.outbox.iter().filter_map(|outbox| outbox.ca_file.as_ref());
+        let sites = self.pairs.value.iter().filter_map(|pair| pair.value.kissmetrics.as_ref()?.value.key_file.as_ref());
+        let files = keys.chain(password).chain(tls).chain(authorities).chain(sites);
+        // Very many pairs may name one key.
+        let files: BTreeSet<PathBuf> = files.map(|file| PathBuf::from(&file.value)).collect();
+        files.into_iter().collect()
     }
 }
 
@@ -247,6 +256,9 @@ pub(super) struct RawPair {
     /// Where the identity stands.
     #[serde(default, deserialize_with = "present")]
     pub identity: Option<Box<RawIdentity>>,
+    /// An identity of crosslink's own for visitors who have none.
+    #[serde(default, deserialize_with = "present")]
+    pub mint: Option<Box<RawMint>>,
     /// How the identity travels. By default sealed where there are keys and a landing.
     #[schemars(with = "Option<String>", extend("enum" = ["plain", "sealed"]))]
     #[serde(default, deserialize_with = "present")]
@@ -267,6 +279,10 @@ pub(super) struct RawPair {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "RawLanding")]
     pub landing: Option<Box<Placed<Option<RawLanding>>>>,
+    /// The KISSmetrics site that is told about its visitors; needs an `outbox`.
+    #[schemars(with = "Option<RawKissmetrics>")]
+    #[serde(default, deserialize_with = "present")]
+    pub kissmetrics: Option<Box<Placed<RawKissmetrics>>>,
 }
 
 /// Where the identity stands.
@@ -281,6 +297,23 @@ pub(super) struct RawIdentity {
     #[schemars(with = "Option<String>", extend("enum" = ["percent", "json"], "default" = "percent"))]
     #[serde(default, deserialize_with = "present")]
     pub decode: Option<Text>,
+    /// The header in which a proxy of `trusted_proxies` says who the visitor is; it counts before the cookies.
+    #[schemars(with = "Option<String>", extend("pattern" = forms::HEADER))]
+    #[serde(default, deserialize_with = "present")]
+    pub header: Option<Text>,
+}
+
+/// An identity of crosslink's own.
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMint {
+    /// The cookie in which a visitor of the origin keeps it.
+    #[schemars(with = "String")]
+    pub cookie: Text,
+    /// Whether browsers take and send it over https alone.
+    #[schemars(with = "Option<bool>", extend("default" = true))]
+    #[serde(default, deserialize_with = "present")]
+    pub secure: Option<Text>,
 }
 
 /// What happens on the destination.
@@ -319,7 +352,7 @@ pub(super) struct RawLanding {
 
 /// A key with nothing behind it is a mistake and not its default: `keys:` above items that somebody has commented out
 /// would open every landing.
-fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

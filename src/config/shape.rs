@@ -110,6 +110,7 @@ fn whole(field: &str) -> &'static str {
         }
         "id" => "an item of `keys` has an `id`, such as `2026-11`, and either `file: PATH` or `env: NAME`",
         "name" | "contains" => "a cookie for consent is `{ name: COOKIE, contains: TEXT }`",
+        "directory" => "an outbox has the directory that it keeps events in: `outbox: { directory: PATH }`",
         _ => SMALLEST,
     }
 }

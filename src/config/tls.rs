@@ -87,7 +87,7 @@ fn certified(tls: &RawTls, provider: &CryptoProvider, faults: &mut Faults) -> Op
     certified.ok()
 }
 
-fn certificates(file: &Text, faults: &mut Faults) -> Option<Vec<CertificateDer<'static>>> {
+pub(super) fn certificates(file: &Text, faults: &mut Faults) -> Option<Vec<CertificateDer<'static>>> {
     let (text, _) = read(file, faults)?;
     match CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>() {
         Ok(chain) if !chain.is_empty() => Some(chain),

@@ -31,7 +31,7 @@ pub(super) fn keys(raw: Option<&Placed<Vec<Placed<RawKey>>>>, faults: &mut Fault
             faults.add(&key.id, format!("there is a key `{id}` already"), "give each key an id of its own");
         }
         ids.push(id);
-        let Some((source, paserk)) = secret(&key.id, "a key", [&key.file, &key.env], faults) else { continue };
+        let Some((source, paserk)) = secret(&key.id, "a key", SOURCES, [&key.file, &key.env], faults) else { continue };
         match Key::parse(id, paserk.trim()) {
             Ok(key) => {
                 if let Some(other) = keys.iter().find(|other: &&Key| other.has_secret_of(&key)) {
@@ -54,16 +54,19 @@ pub(super) fn keys(raw: Option<&Placed<Vec<Placed<RawKey>>>>, faults: &mut Fault
     Keys::new(keys)
 }
 
-/// The text of a secret, and the value that says where it is. `at` is the place of a secret that says nothing.
-fn secret<'a>(
+/// The text of a secret, and the value that says where it is. `at` is the place of a secret that says nothing, and the
+/// names are those of the keys for a file and for the environment.
+pub(super) fn secret<'a>(
     at: impl Into<Place>,
     what: &str,
+    [file_key, env_key]: [&str; 2],
     [file, env]: [&'a Option<Text>; 2],
     faults: &mut Faults,
 ) -> Option<(&'a Text, String)> {
     match (file, env) {
         (Some(_), Some(env)) => {
-            faults.add(env, format!("{what} comes from a `file` or from `env`, not from both"), "keep one of them");
+            let problem = format!("{what} comes from a `{file_key}` or from `{env_key}`, not from both");
+            faults.add(env, problem, "keep one of them");
             None
         }
         (Some(file), None) => {
@@ -85,12 +88,14 @@ fn secret<'a>(
         (None, Some(env)) => {
             let value = std::env::var(&env.value).ok();
             if value.is_none() {
-                faults.add(env, "the environment has no value of this name", "set it, or name a `file`");
+                let hint = format!("set it, or name a `{file_key}`");
+                faults.add(env, "the environment has no value of this name", hint);
             }
             Some((env, value?))
         }
         (None, None) => {
-            faults.add(at, format!("{what} needs either `file` or `env`"), "write `file: PATH` or `env: NAME`");
+            let hint = format!("write `{file_key}: PATH` or `{env_key}: NAME`");
+            faults.add(at, format!("{what} needs either `{file_key}` or `{env_key}`"), hint);
             None
         }
     }
@@ -163,7 +168,7 @@ fn shared(server: &Text, password: Option<&Placed<RawSecret>>, faults: &mut Faul
         return Some(info);
     };
     let RawSecret { file, env } = &password.value;
-    let (_, password) = secret(password, "a password", [file, env], faults)?;
+    let (_, password) = secret(password, "a password", SOURCES, [file, env], faults)?;
     let settings = info.redis_settings().clone().set_password(password.trim());
     Some(info.set_redis_settings(settings))
 }
@@ -192,5 +197,7 @@ pub(super) fn consent(raw: Option<&RawConsent>, faults: &mut Faults) -> Consent 
     Consent { require_cookie, gpc }
 }
 
+/// Where a secret may be.
+const SOURCES: [&str; 2] = ["file", "env"];
 /// A key has 52 bytes; what is much longer is no secret.
 const LONGEST_SECRET: u64 = 1024;

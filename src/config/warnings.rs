@@ -197,7 +197,7 @@ impl<'a> Reach<'a> {
 /// A setting that a hand-off follows: its name, whether two pairs differ in it, and where a pair has it.
 type Setting = (&'static str, fn(&DomainPair, &DomainPair) -> bool, fn(&RawPair) -> Option<Place>);
 
-const SETTINGS: [Setting; 8] = [
+const SETTINGS: [Setting; 11] = [
     ("hand_off", |a, b| a.hand_off != b.hand_off, |raw| raw.hand_off.as_deref().map(Place::from)),
     (
         "bind_user_agent",
@@ -212,6 +212,9 @@ const SETTINGS: [Setting; 8] = [
     ("consent.gpc", |a, b| a.consent.gpc != b.consent.gpc, |raw| raw.consent.as_ref()?.gpc.as_ref().map(Place::from)),
     ("parameter", |a, b| a.parameter != b.parameter, |raw| raw.parameter.as_deref().map(Place::from)),
     ("identity.cookies", |a, b| a.cookies != b.cookies, |raw| raw.identity.as_ref()?.cookies.as_ref().map(Place::from)),
+    ("identity.header", |a, b| a.header != b.header, |raw| raw.identity.as_ref()?.header.as_ref().map(Place::from)),
     ("identity.decode", |a, b| a.decode != b.decode, |raw| raw.identity.as_ref()?.decode.as_ref().map(Place::from)),
+    ("mint", |a, b| a.mint != b.mint, |raw| raw.mint.as_ref().map(|mint| Place::from(&mint.cookie))),
     ("post", |a, b| a.post != b.post, |raw| raw.post.as_deref().map(Place::from)),
+    ("kissmetrics", |a, b| a.kissmetrics != b.kissmetrics, |raw| raw.kissmetrics.as_deref().map(Place::from)),
 ];

@@ -12,7 +12,7 @@ use super::head::Asked;
 use super::request_log::RequestLog;
 use super::response;
 use super::server::{self, Answer, Answered};
-use crate::link::Decision;
+use crate::link::{Decision, Visit};
 use crate::metrics::Metrics;
 use crate::replay::UsedTokens;
 use crate::rules::{LiveRules, Rules};
@@ -44,24 +44,36 @@ impl Handler {
     async fn answer_when_proven(&self, head: Parts, peer: IpAddr, came: Came) -> Response<Content> {
         let rules = self.rules.load_full();
         let asked = Asked::of(&head);
-        let visit = asked.visit(came.by_clock);
+        let visit = visit(&rules, &asked, peer, came);
         let mut decision = rules.linker.decide(&visit);
         if let Some(token) = decision.first_use()
             && let Err(why) = self.used.admit(token, visit.now).await
         {
             decision = decision.not_first(why);
         }
-        self.note(&decision, &rules, &asked, peer, came);
+        self.note(&decision, &rules, &asked, visit.trusted, came);
         response::of(decision, &head.method, head.headers)
     }
 
     /// Counts and logs a decision.
-    fn note(&self, decision: &Decision<'_>, rules: &Rules, asked: &Asked<'_>, peer: IpAddr, came: Came) {
+    fn note(&self, decision: &Decision<'_>, rules: &Rules, asked: &Asked<'_>, trusted: bool, came: Came) {
         let took = came.by_timer.elapsed();
         self.metrics.count(self.core, decision, &rules.counts, took);
         let status = response::status(decision, &asked.head.headers).as_u16();
-        self.log.write(decision, asked, rules.trusts(peer), status, came.by_clock, took);
+        self.log.write(decision, asked, trusted, status, came.by_clock, took);
     }
+}
+
+/// What these rules need to know of a request.
+fn visit<'a>(rules: &Rules, asked: &'a Asked<'_>, peer: IpAddr, came: Came) -> Visit<'a> {
+    let random = rules.linker.mints().then(random).flatten();
+    Visit { trusted: rules.trusts(peer), random, ..asked.visit(came.by_clock) }
+}
+
+/// Bits that nobody can guess; without them nothing is made of them.
+fn random() -> Option<[u8; 16]> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).ok().map(|()| bits)
 }
 
 /// When a request came.
@@ -77,7 +89,7 @@ impl Answer for Handler {
         let came = Came { by_clock: SystemTime::now(), by_timer: Instant::now() };
         let rules = self.rules.load();
         let asked = Asked::of(&head);
-        let visit = asked.visit(came.by_clock);
+        let visit = visit(&rules, &asked, peer, came);
         let mut decision = rules.linker.decide(&visit);
         if let Some(token) = decision.first_use() {
             match self.used.admit_at_once(token, visit.now) {
@@ -87,7 +99,7 @@ impl Answer for Handler {
                 None => return server::later(self.answer_when_proven(head, peer, came)),
             }
         }
-        self.note(&decision, &rules, &asked, peer, came);
+        self.note(&decision, &rules, &asked, visit.trusted, came);
         server::now(response::of(decision, &head.method, head.headers))
     }
 

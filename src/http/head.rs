@@ -6,7 +6,7 @@ use hyper::Version;
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 
-use crate::link::{Method, Visit, is_opt_out, is_prefetch};
+use crate::link::{Field, Fields, Method, Visit, is_opt_out, is_prefetch};
 
 /// What the program needs of a request's head, found in one look at its fields.
 pub struct Asked<'a> {
@@ -82,7 +82,7 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The facts that a decision rests on, of a request that came now.
+    /// The facts that a decision rests on, of a request that came now, and from nobody who is trusted.
     #[must_use]
     pub fn visit(&self, now: SystemTime) -> Visit<'_> {
         let Parts { method: name, uri, .. } = self.head;
@@ -101,6 +101,9 @@ impl<'a> Asked<'a> {
             user_agent: self.user_agent,
             original_target: self.original_uri.or(self.forwarded_uri),
             original_method: self.original_method,
+            trusted: false,
+            random: None,
+            fields: self,
         }
     }
 
@@ -113,6 +116,17 @@ impl<'a> Asked<'a> {
                 }
                 self.more_cookies.push(value);
             }
+        }
+    }
+}
+
+impl Fields for Asked<'_> {
+    fn find(&self, name: &str) -> Field<'_> {
+        let mut values = self.head.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Field::Absent,
+            (Some(value), None) => Field::Once(value.as_bytes()),
+            (Some(_), Some(_)) => Field::Repeated,
         }
     }
 }

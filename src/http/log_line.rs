@@ -21,6 +21,8 @@ pub(super) struct Line<'a> {
     pub identity: Option<&'static str>,
     pub micros: u64,
     pub id: Id<'a>,
+    /// Why a header that names the visitor did not count.
+    pub header: Option<&'static str>,
     pub traceparent: Option<&'a str>,
 }
 
@@ -62,6 +64,9 @@ impl Line<'_> {
         number(out, b",\"micros\":", self.micros);
         out.extend_from_slice(b",\"id\":\"");
         self.id.write(out);
+        if let Some(why) = self.header {
+            text(out, b"\",\"header\":\"", why);
+        }
         if let Some(parent) = self.traceparent {
             text(out, b"\",\"traceparent\":\"", parent);
         }
@@ -160,6 +165,9 @@ impl Display for Line<'_> {
             self.micros,
             self.id,
         )?;
+        if let Some(why) = self.header {
+            write!(f, " header={why}")?;
+        }
         self.traceparent.map_or(Ok(()), |parent| write!(f, " traceparent={parent}"))
     }
 }
@@ -190,6 +198,7 @@ mod tests {
         identity: Some("named"),
         micros: 7,
         id: Id::Own("0b1d10b0", 12),
+        header: None,
         traceparent: None,
     };
 
@@ -216,14 +225,16 @@ mod tests {
     #[test]
     fn what_is_not_known_is_null_and_what_was_not_told_is_missing() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let line =
-            Line { pair: None, host: None, identity: None, id: Id::Told("a-1"), traceparent: Some(parent), ..LINE };
+        let told = Line { id: Id::Told("a-1"), header: Some("untrusted"), traceparent: Some(parent), ..LINE };
+        let line = Line { pair: None, host: None, identity: None, ..told };
         let json: serde_json::Value = serde_json::from_str(&written(&line, LogFormat::Json)).unwrap();
         assert_eq!([&json["pair"], &json["host"], &json["identity"]], [&serde_json::Value::Null; 3]);
-        assert_eq!([&json["id"], &json["traceparent"]], ["a-1", parent]);
+        assert_eq!([&json["id"], &json["header"], &json["traceparent"]], ["a-1", "untrusted", parent]);
         let text = written(&line, LogFormat::Text);
         assert!(
-            text.ends_with(&format!("-/go/x origin pair=\"-\" identity=- 7us id=a-1 traceparent={parent}\n")),
+            text.ends_with(&format!(
+                "-/go/x origin pair=\"-\" identity=- 7us id=a-1 header=untrusted traceparent={parent}\n"
+            )),
             "{text}"
         );
     }

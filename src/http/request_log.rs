@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 
 use super::head::Asked;
 use super::log_line::{Id, Line};
-use crate::link::{Class, Decision, HostPort, Identify, Land, NotCarried, Role};
+use crate::link::{Class, Decision, HostPort, Identify, Land, NotCarried, Role, Unheard};
 use crate::settings::{Log, LoggedRequests};
 use crate::sink::Sink;
 
@@ -88,6 +88,7 @@ impl RequestLog {
             identity,
             micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             id: asked.request_id.filter(|id| trusted && is_request_id(id)).map_or_else(|| self.ids.next(), Id::Told),
+            header: decision.unheard().map(Unheard::as_str),
             traceparent: asked.traceparent.filter(|parent| trusted && is_traceparent(parent)),
         };
         self.push(&line);
@@ -111,6 +112,7 @@ impl RequestLog {
             identity: None,
             micros: 0,
             id: self.ids.next(),
+            header: None,
             traceparent: None,
         });
     }
@@ -138,6 +140,7 @@ fn words<'d>(decision: &'d Decision<'_>) -> (Option<&'d str>, &'static str, Opti
         | Decision::Identify(Identify::Landed(Land { pair, outcome, class, .. })) => {
             (Some(pair.name), outcome.as_str(), class.map(Class::as_str))
         }
+        Decision::Forget(_) => (None, "forgotten", None),
         Decision::HonoursGpc => (None, "honours_gpc", None),
         Decision::Script => (None, "script", None),
         Decision::Pairs(_) => (None, "pairs", None),

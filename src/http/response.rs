@@ -9,7 +9,7 @@ use hyper::{Method, Response, StatusCode};
 
 use super::content::Content;
 use super::script;
-use crate::link::{Decision, HandOff, Identify, Land, PairsList, Refusal, digest};
+use crate::link::{Decision, Forget, HandOff, Identify, Land, PairsList, Refusal, digest};
 
 /// The whole answer to a decision. `headers` are those of the request: their room is used again.
 ///
@@ -43,10 +43,21 @@ pub fn of(decision: Decision<'_>, method: &Method, mut headers: HeaderMap) -> Re
 /// What has no body, or one of a line.
 fn short(decision: Decision<'_>, method: &Method, headers: &mut HeaderMap) -> &'static str {
     match decision {
-        Decision::HandOff(HandOff { destination, .. }) => redirect(destination.into_location(), None, headers),
+        Decision::HandOff(HandOff { destination, set_cookie, .. }) => {
+            redirect(destination.into_location(), set_cookie, headers)
+        }
         Decision::Land(Land { location, set_cookie, .. }) => redirect(location, set_cookie, headers),
         Decision::Identify(Identify::Landed(Land { set_cookie, .. })) => go_on(set_cookie, headers),
         Decision::Identify(Identify::Nothing | Identify::Refused(..)) => go_on(None, headers),
+        Decision::Forget(Forget { set_cookies, navigates, .. }) => {
+            if navigates {
+                headers.insert(LOCATION, HOME);
+            }
+            for set_cookie in set_cookies {
+                add(SET_COOKIE, set_cookie, headers);
+            }
+            go_on(None, headers)
+        }
         Decision::HonoursGpc => {
             headers.insert(CONTENT_TYPE, JSON);
             GPC_SUPPORT
@@ -67,6 +78,9 @@ pub fn status(decision: &Decision<'_>, headers: &HeaderMap) -> StatusCode {
             StatusCode::TEMPORARY_REDIRECT
         }
         Decision::HandOff(_) | Decision::Land(_) => StatusCode::FOUND,
+        // Then a browser shows the page with GET, and does not send the form once more.
+        Decision::Forget(Forget { navigates: true, .. }) => StatusCode::SEE_OTHER,
+        Decision::Forget(_) => StatusCode::NO_CONTENT,
         // What a proxy takes for "serve the page", whatever else is there to say: a visitor must not pay for what is
         // wrong here or in the proxy's configuration.
         Decision::Identify(_) | Decision::HonoursGpc | Decision::Script | Decision::Pairs(_) => StatusCode::OK,
@@ -114,7 +128,7 @@ fn go_on(set_cookie: Option<String>, headers: &mut HeaderMap) -> &'static str {
 /// Adds a field. `decide` gives visible ASCII only, so none is ever left out.
 fn add(name: HeaderName, value: String, headers: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
-        headers.insert(name, value);
+        headers.append(name, value);
     }
 }
 
@@ -122,9 +136,14 @@ fn refuse(refusal: Refusal, method: &Method, headers: &mut HeaderMap) -> &'stati
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    if refusal == Refusal::MethodNotAllowed {
+    let served = match refusal {
+        Refusal::PostOnly => Some("POST"),
         // A form is sent to whatever serves none, and to nothing else that is refused by its method.
-        let served = if method == Method::POST { "GET, HEAD" } else { "GET, HEAD, POST" };
+        Refusal::MethodNotAllowed if method == Method::POST => Some("GET, HEAD"),
+        Refusal::MethodNotAllowed => Some("GET, HEAD, POST"),
+        _ => None,
+    };
+    if let Some(served) = served {
         headers.insert(ALLOW, HeaderValue::from_static(served));
     }
     sentence(refusal).1
@@ -142,6 +161,8 @@ fn sentence(refusal: Refusal) -> (StatusCode, &'static str) {
         Refusal::NotAllowed => {
             (StatusCode::FORBIDDEN, "not_allowed: Links from this site may not go to that address.\n")
         }
+        Refusal::PostOnly => (StatusCode::METHOD_NOT_ALLOWED, "post_only: Only a form or a script may ask for that.\n"),
+        Refusal::CrossSite => (StatusCode::FORBIDDEN, "cross_site: Only a page of this site may ask for that.\n"),
         Refusal::Prefetch => (StatusCode::FORBIDDEN, "prefetch: This link is only followed when somebody clicks it.\n"),
         Refusal::UnknownLink => (StatusCode::NOT_FOUND, "unknown_link: This site has no link of that name.\n"),
         Refusal::NotFound => (StatusCode::NOT_FOUND, "not_found: There is nothing at this address.\n"),
@@ -156,6 +177,8 @@ fn sentence(refusal: Refusal) -> (StatusCode, &'static str) {
 
 /// What `/.well-known/gpc.json` says, and since when.
 const GPC_SUPPORT: &str = "{\"gpc\":true,\"lastUpdate\":\"2026-11-22\"}\n";
+/// The page that everybody may see, on the host that was asked: nothing in the request can lead elsewhere.
+const HOME: HeaderValue = HeaderValue::from_static("/");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

@@ -11,7 +11,7 @@ use super::query::to_visible_ascii;
 use super::token::{Keys, Opened, Sealed};
 use super::trace::{Step, Trace};
 use super::visit::{Method, Visit};
-use super::visitor::{binding, read_identity};
+use super::visitor::{Who, binding, read_identity};
 
 /// A host on which identities land.
 pub(super) struct Arrival<'l> {
@@ -49,12 +49,19 @@ impl<'l> Arrival<'l> {
             set_cookie: None,
             first_use: None,
             posted: visit.method == Method::Post,
+            unheard: None,
         };
         match self.believe(kept.arrived(), &destination, visit, trace) {
             Ok(believed) => self.adopt(&believed, visit, &mut land, trace),
             Err(why) => land.outcome = why,
         }
         land
+    }
+
+    /// The cookies that may be set here.
+    pub(super) fn cookies(&self) -> impl Iterator<Item = IdentityCookie<'_>> {
+        let anonymous = self.anonymous_cookie().map(|name| IdentityCookie { name, ..self.cookie });
+        std::iter::once(self.cookie).chain(anonymous)
     }
 
     /// The identity in the URL, or why it is not adopted, whatever the visitor has here.
@@ -105,7 +112,9 @@ impl<'l> Arrival<'l> {
     fn adopt(&self, believed: &Believed<'_>, visit: &Visit<'_>, land: &mut Land<'_>, trace: &mut impl Trace) {
         let Believed { identity, token } = believed;
         land.class = Some(identity.class());
-        land.outcome = self.judge(identity, token.is_some(), visit, trace);
+        let Who { identity: existing, unheard } = self.existing(visit, trace);
+        land.outcome = self.judge(identity, token.is_some(), existing.ok().as_ref());
+        land.unheard = unheard;
         // Used up even where another identity stays: whoever finds the token later gets nothing out of it.
         land.first_use = *token;
         if land.outcome == Outcome::Kept {
@@ -121,20 +130,23 @@ impl<'l> Arrival<'l> {
         });
     }
 
-    /// What becomes of an arriving identity beside the one that the visitor has here.
-    fn judge(&self, arriving: &Identity<'_>, sealed: bool, visit: &Visit<'_>, trace: &mut impl Trace) -> Outcome {
+    /// Who the visitor is here.
+    fn existing<'v>(&self, visit: &Visit<'v>, trace: &mut impl Trace) -> Who<'v> {
         let (own, anonymous) = (self.cookie.name, self.anonymous_cookie());
         let others = self.pair.cookies.iter().filter(|name| *name != own && Some(*name) != anonymous);
-        let existing =
-            read_identity(visit.cookies, &self.pair, std::iter::once(own).chain(anonymous).chain(others), trace);
+        read_identity(visit, &self.pair, std::iter::once(own).chain(anonymous).chain(others), trace)
+    }
+
+    /// What becomes of an arriving identity beside the one that the visitor has here.
+    fn judge(&self, arriving: &Identity<'_>, sealed: bool, existing: Option<&Identity<'_>>) -> Outcome {
         let by_default = if sealed { Existing::Replace } else { Existing::KeepNamed };
         let rule = self.pair.landing.as_ref().and_then(|landing| landing.existing).unwrap_or(by_default);
         match (existing, rule) {
-            (Err(_), _) => Outcome::Set,
-            (Ok(existing), _) if existing == *arriving => Outcome::Same,
-            (Ok(_), Existing::Keep) => Outcome::Kept,
-            (Ok(existing), Existing::KeepNamed) if existing.class() == Class::Named => Outcome::Kept,
-            (Ok(_), Existing::KeepNamed | Existing::Replace) => Outcome::Replaced,
+            (None, _) => Outcome::Set,
+            (Some(existing), _) if existing == arriving => Outcome::Same,
+            (Some(_), Existing::Keep) => Outcome::Kept,
+            (Some(existing), Existing::KeepNamed) if existing.class() == Class::Named => Outcome::Kept,
+            (Some(_), Existing::KeepNamed | Existing::Replace) => Outcome::Replaced,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use cookie::time::OffsetDateTime;
 use cookie::{Cookie, SameSite as CookieSameSite};
 use memchr::memchr;
 use memchr::memmem::Finder;
@@ -137,10 +138,21 @@ impl IdentityCookie<'_> {
     /// The value of a `Set-Cookie` field. It is never `HttpOnly`: the page's script must read it.
     #[must_use]
     pub fn write(&self, identity: &Identity<'_>) -> String {
-        let max_age = cookie::time::Duration::seconds(i64::try_from(self.max_age.as_secs()).unwrap_or(i64::MAX));
-        let mut cookie = Cookie::build((self.name.as_str(), identity.escaped().collect::<String>()))
+        let max_age = i64::try_from(self.max_age.as_secs()).unwrap_or(i64::MAX);
+        self.text(identity.escaped().collect(), max_age, None)
+    }
+
+    /// The value of a `Set-Cookie` field that ends this cookie, whatever it holds: one with the same name, domain and path
+    /// takes its place, and its time is over. `Expires` says so to those that don't know `Max-Age`.
+    #[must_use]
+    pub fn end(&self) -> String {
+        self.text(String::new(), 0, Some(OffsetDateTime::UNIX_EPOCH))
+    }
+
+    fn text(&self, value: String, max_age: i64, expires: Option<OffsetDateTime>) -> String {
+        let mut cookie = Cookie::build((self.name.as_str(), value))
             .path("/")
-            .max_age(max_age)
+            .max_age(cookie::time::Duration::seconds(max_age))
             .secure(self.secure)
             .same_site(match self.same_site {
                 SameSite::Lax => CookieSameSite::Lax,
@@ -152,6 +164,9 @@ impl IdentityCookie<'_> {
         }
         if self.same_site == SameSite::None {
             cookie.set_partitioned(true);
+        }
+        if let Some(expires) = expires {
+            cookie.set_expires(expires);
         }
         // Room for any but the longest: the library writes it in a dozen pieces.
         let mut text = String::with_capacity(ROOM);
@@ -213,5 +228,10 @@ mod tests {
         assert_eq!(cookie.write(&bob), "km_ni=bob%40bob.com; SameSite=Lax; Path=/; Max-Age=34560000");
         cookie.same_site = SameSite::None;
         assert!(cookie.write(&bob).contains("; SameSite=None; Partitioned; Secure;"));
+        let ends = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+        assert_eq!(cookie.end(), format!("km_ni=; SameSite=None; Partitioned; Secure; Path=/; {ends}"));
+        cookie.domain = Some("yourshop.example");
+        cookie.same_site = SameSite::Lax;
+        assert_eq!(cookie.end(), format!("km_ni=; SameSite=Lax; Path=/; Domain=yourshop.example; {ends}"));
     }
 }

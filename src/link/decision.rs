@@ -36,6 +36,8 @@ pub enum Decision<'l> {
     Land(Land<'l>),
     /// Let the proxy that asks serve the page itself, with a cookie if the identity in its URL is adopted.
     Identify(Identify<'l>),
+    /// End the identity cookies that are set here.
+    Forget(Forget),
     /// Say that this origin honours Global Privacy Control.
     HonoursGpc,
     /// Give the script that sends the links of this origin's pages here.
@@ -55,8 +57,12 @@ pub struct HandOff<'l> {
     pub destination: Destination,
     /// The class of the identity that goes along, or why none does.
     pub carried: Result<Class, NotCarried>,
+    /// The value of a `Set-Cookie` field, if that identity was made up just now.
+    pub set_cookie: Option<String>,
     /// Whether a form was sent, which goes along: method and body stay what they are.
     pub posted: bool,
+    /// Why a header that names the visitor did not count, if there was one that didn't.
+    pub unheard: Option<Unheard>,
 }
 
 /// A visitor arrives on a destination with an identity in the URL.
@@ -77,6 +83,8 @@ pub struct Land<'l> {
     pub first_use: Option<FirstUse>,
     /// Whether a form was sent, which goes along: method and body stay what they are.
     pub posted: bool,
+    /// Why a header that names the visitor did not count, if there was one that didn't.
+    pub unheard: Option<Unheard>,
 }
 
 /// What a proxy learns that asks before it serves a page itself. Whatever it is, the visitor gets the page.
@@ -88,6 +96,17 @@ pub enum Identify<'l> {
     Nothing,
     /// The page's URL would be refused as a landing, or no landing is there: a mistake of the proxy's operator, perhaps.
     Refused(Refusal, Role),
+}
+
+/// A visitor leaves.
+#[derive(Clone)]
+pub struct Forget {
+    /// The side that he leaves, the origin if it is both.
+    pub role: Role,
+    /// The values of the `Set-Cookie` fields that end each identity cookie which is set on this host.
+    pub set_cookies: Vec<String>,
+    /// Whether a browser waits for the next page, and not a script for an answer.
+    pub navigates: bool,
 }
 
 /// A token that may be used once.
@@ -175,6 +194,18 @@ words! {
 }
 
 words! {
+    /// Why a header that names the visitor does not count; the words are those of logs and metrics.
+    pub enum Unheard: as_str {
+        /// It came from somebody who is no trusted proxy.
+        Untrusted => "untrusted",
+        /// It stands there more than once.
+        Repeated => "repeated",
+        /// Its value is no usable identity.
+        Unusable => "unusable",
+    }
+}
+
+words! {
     /// A request that is not served; the fault is the visitor's, or of whoever made the link.
     pub enum Refusal: code {
         /// No `Host`, two, a malformed one, one that differs from the target's, or a target that is no path.
@@ -185,6 +216,10 @@ words! {
         NotFound => "not_found",
         /// A method other than `GET`, `HEAD` and `POST`; or `POST` where it is refused.
         MethodNotAllowed => "method_not_allowed",
+        /// A method other than `POST`, for what must be done on purpose.
+        PostOnly => "post_only",
+        /// A page of another site asks for what only a page of this one may.
+        CrossSite => "cross_site",
         /// A browser that only fetches ahead; it loads normally at the click.
         Prefetch => "prefetch",
         /// No link of that name on this origin.
@@ -219,7 +254,9 @@ impl Decision<'_> {
         match self {
             Self::HandOff(_) | Self::HonoursGpc | Self::Script | Self::Pairs(_) => Role::Origin,
             Self::Land(_) | Self::Identify(Identify::Landed(_) | Identify::Nothing) => Role::Destination,
-            Self::Refuse(_, role) | Self::Identify(Identify::Refused(_, role)) => *role,
+            Self::Refuse(_, role) | Self::Identify(Identify::Refused(_, role)) | Self::Forget(Forget { role, .. }) => {
+                *role
+            }
         }
     }
 
@@ -242,14 +279,22 @@ impl Decision<'_> {
         }
     }
 
+    /// Why a header that names the visitor did not count, if there was one that didn't.
+    #[must_use]
+    pub fn unheard(&self) -> Option<Unheard> {
+        match self {
+            Self::HandOff(hand_off) => hand_off.unheard,
+            Self::Land(land) | Self::Identify(Identify::Landed(land)) => land.unheard,
+            _ => None,
+        }
+    }
+
     /// Why nothing is served, or, to a proxy that asks, why nothing could land.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refuse(refusal, _) | Self::Identify(Identify::Refused(refusal, _)) => Some(*refusal),
-            Self::HandOff(_) | Self::Land(_) | Self::HonoursGpc | Self::Script | Self::Pairs(_) | Self::Identify(_) => {
-                None
-            }
+            _ => None,
         }
     }
 }

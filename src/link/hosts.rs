@@ -243,6 +243,11 @@ impl Hosts {
         self.origins.iter().map(|origin| (self.texts.text(origin.host), origin.port()))
     }
 
+    /// The host of an origin.
+    pub(super) fn origin_host(&self, number: u32) -> Option<&str> {
+        self.origins.get(number as usize).map(|origin| self.texts.text(origin.host))
+    }
+
     fn keep_path(&mut self, path: &str) -> u32 {
         if self.paths.is_empty() {
             self.paths.push(Box::default());

@@ -1,7 +1,7 @@
 //! The visitor's identity: opaque, bounded, and never shown by accident.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use arrayvec::{ArrayString, ArrayVec};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
@@ -108,6 +108,27 @@ impl<'a> Identity<'a> {
             return Identity::from_cookie(raw.replace('+', " ").as_bytes()).map(Identity::into_owned);
         }
         Self::from_cookie(raw.as_bytes())
+    }
+
+    /// Reads what a trusted proxy says of whom it knows: plain text, in which nothing is escaped. Whatever its shape,
+    /// it names somebody.
+    ///
+    /// # Errors
+    /// As [`Identity::from_cookie`].
+    pub fn from_header(raw: &'a [u8]) -> Result<Self, Unusable> {
+        let value = std::str::from_utf8(raw).map_err(|_| Unusable::NotUtf8)?;
+        Ok(Self { class: Class::Named, ..Self::new(Value::Text(Cow::Borrowed(value)))? })
+    }
+
+    /// Makes an identity of random bits, in a shape that the script's own never have: it is named.
+    #[must_use]
+    pub fn from_random(bits: [u8; 16]) -> Identity<'static> {
+        let mut digits = ArrayString::new();
+        for byte in bits {
+            // There is room for 64 digits.
+            let _ = write!(digits, "{byte:02x}");
+        }
+        Identity { value: Value::Short(digits), class: Class::Named }
     }
 
     /// Takes a value out of a token, with the class that the origin saw.
@@ -320,6 +341,27 @@ mod tests {
     }
 
     #[test]
+    fn a_header_is_plain_text_that_names_somebody() {
+        for (raw, expected) in [
+            (&b"bob@bob.com"[..], Ok("bob@bob.com")),
+            (b"bob%40bob.com", Ok("bob%40bob.com")),
+            (b"a+b %", Ok("a+b %")),
+            ("Zo\u{eb}".as_bytes(), Ok("Zo\u{eb}")),
+            (b"fTTEiDDx9uNZXWYzrFM8hVkBqQY=", Ok("fTTEiDDx9uNZXWYzrFM8hVkBqQY=")),
+            (b"", Err(Unusable::Empty)),
+            (b" ", Err(Unusable::Empty)),
+            (b"a\tb", Err(Unusable::Control)),
+            (b"\xff", Err(Unusable::NotUtf8)),
+            (b"anonymous", Err(Unusable::Placeholder)),
+            (&[b'a'; 256], Err(Unusable::TooLong)),
+        ] {
+            let read = Identity::from_header(raw);
+            assert_eq!(read.as_ref().map(Identity::reveal).map_err(|why| *why), expected, "{raw:?}");
+            assert!(read.is_ok_and(|identity| identity.class() == Class::Named) == expected.is_ok(), "{raw:?}");
+        }
+    }
+
+    #[test]
     fn a_query_value_reads_plus_as_space() {
         assert_eq!(Identity::from_query("a+b%2Bc").unwrap().reveal(), "a b+c");
         assert_eq!(Identity::from_query("a+b").unwrap(), Identity::from_cookie(b"a%20b").unwrap());
@@ -378,6 +420,15 @@ mod tests {
             ("bob%40bob.com", Class::Named),
         ] {
             assert_eq!(Identity::from_cookie(raw.as_bytes()).unwrap().class(), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_made_up_identity_is_read_back_as_the_same() {
+        for bits in [[0; 16], [0xff; 16], *b"0123456789abcdef"] {
+            let made_up = Identity::from_random(bits);
+            assert_eq!((made_up.reveal().len(), made_up.class()), (32, Class::Named));
+            assert_eq!(Identity::from_cookie(made_up.escaped().to_string().as_bytes()).unwrap(), made_up);
         }
     }
 

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use super::allow_list::AllowList;
 use super::arrival::Arrival;
 use super::consent::Gpc;
-use super::decision::{Decision, HandOff, Identify, Land, Refusal, Role};
+use super::cookie::IdentityCookie;
+use super::decision::{Decision, Forget, HandOff, Identify, Land, NotCarried, Refusal, Role};
 use super::domain::HostPort;
 use super::entry::EntryRef;
+use super::forget;
 use super::hosts::Hosts;
 use super::identify;
+use super::identity::Identity;
 use super::links::{LinkNames, Links};
+use super::mint::{Mint, mint};
 use super::origin::{OriginRules, bad_to};
 use super::pair::{DomainPair, Pair, Post, Settings};
 use super::scripts::Scripts;
@@ -19,7 +23,7 @@ use super::texts::{TextAt, number};
 use super::token::Keys;
 use super::trace::{Step, Trace};
 use super::visit::{Method, Visit};
-use super::visitor::{binding, read_identity};
+use super::visitor::{Who, binding, read_identity};
 
 /// The immutable rules of all pairs; what a new configuration replaces as a whole.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub struct Linker {
     links: Links,
     /// The numbers of the origins, in order, of which a pair ignores Global Privacy Control.
     ignore_gpc: Vec<u32>,
+    /// The numbers of the origins, in order, and of their pairs that make identities up.
+    mints: Vec<(u32, u32)>,
     scripts: Scripts,
 }
 
@@ -49,6 +55,7 @@ impl Linker {
             hosts: Hosts::default(),
             links: Links::default(),
             ignore_gpc: Vec::new(),
+            mints: Vec::new(),
             scripts: Scripts::default(),
         };
         let entries = pairs.iter().map(|pair| pair.destinations.len()).sum();
@@ -58,6 +65,7 @@ impl Linker {
             linker.add(pair);
         }
         linker.ignore_gpc.sort_unstable();
+        linker.mints.sort_unstable();
         linker.hosts.shrink();
         linker
     }
@@ -74,6 +82,9 @@ impl Linker {
         }
         for (name, target) in pair.links {
             self.links.add(&name, target, &origins);
+        }
+        if pair.settings.mint.is_some() {
+            self.mints.extend(origins.iter().map(|origin| (*origin, named.0)));
         }
         if pair.settings.consent.gpc == Gpc::Ignore {
             self.ignore_gpc.extend(origins);
@@ -97,6 +108,21 @@ impl Linker {
     /// The hosts of all origins, each with the port that it must have.
     pub fn origins(&self) -> impl Iterator<Item = (&str, Option<u16>)> {
         self.hosts.origins()
+    }
+
+    /// Whether any visit may get an identity of its own, and so needs random bits.
+    #[must_use]
+    pub fn mints(&self) -> bool {
+        !self.mints.is_empty()
+    }
+
+    /// The hosts of origins that set a cookie with an identity of crosslink's own, each with that cookie.
+    pub fn minted_cookies(&self) -> impl Iterator<Item = (&str, IdentityCookie<'_>)> {
+        let of = |(origin, pair): &(u32, u32)| {
+            let host = self.hosts.origin_host(*origin)?;
+            Some((host, self.pair(*pair as usize)?.settings.mint.as_ref()?.cookie_on(host)))
+        };
+        self.mints.iter().filter_map(of)
     }
 
     /// All destinations with their pairs, in the order of the file.
@@ -131,6 +157,10 @@ impl Linker {
             None => {}
         }
         let origin = site.origin;
+        let rest = visit.path.strip_prefix(self.route.as_str());
+        if rest == Some(FORGET) && (origin.is_some() || site.landing.is_some()) {
+            return self.forget(&site, visit);
+        }
         if visit.path == GPC_PATH
             && matches!(visit.method, Method::Get | Method::Head)
             && origin.is_some_and(|origin| self.honours_gpc(origin))
@@ -138,14 +168,14 @@ impl Linker {
             return Decision::HonoursGpc;
         }
         if let Some(origin) = origin
-            && let Some(rest) = visit.path.strip_prefix(self.route.as_str())
+            && let Some(rest) = rest
             && (rest.is_empty() || (rest.starts_with('/') && rest != "/"))
         {
             if let Some(decision) = self.file(origin, rest, visit) {
                 return decision;
             }
             let handed_off =
-                not_served(visit).map_or_else(|| self.hand_off(self.rules(origin), rest, visit, trace), Err);
+                not_served(visit).map_or_else(|| self.hand_off((origin, &*site.host.host), rest, visit, trace), Err);
             return handed_off.map_or_else(|refusal| Decision::Refuse(refusal, Role::Origin), Decision::HandOff);
         }
         refuse(Refusal::NotFound)
@@ -163,6 +193,30 @@ impl Linker {
             Method::Get | Method::Head => Decision::Pairs(self.scripts.pairs(origin, &self.hosts)),
             Method::Post | Method::Other => Decision::Refuse(Refusal::MethodNotAllowed, Role::Origin),
         })
+    }
+
+    /// Ends all identity cookies that are set on a host: those of its pairs as an origin, and those of its landing.
+    fn forget(&self, site: &Site<'_, '_>, visit: &Visit<'_>) -> Decision<'_> {
+        let (host, role) = (&*site.host.host, if site.origin.is_some() { Role::Origin } else { Role::Destination });
+        if let Some(refusal) = forget::refusal(visit, host) {
+            return Decision::Refuse(refusal, role);
+        }
+        let mints = site.origin.into_iter().flat_map(|origin| self.mints_of(origin));
+        let minted = mints.map(|mint| mint.cookie_on(host));
+        let landed = site.landing.iter().flat_map(Arrival::cookies);
+        let mut set_cookies: Vec<String> = minted.chain(landed).map(|cookie| cookie.end()).collect();
+        // Pairs of one origin may share a cookie.
+        set_cookies.sort_unstable();
+        set_cookies.dedup();
+        let navigates = visit.fetch_mode == Some(&b"navigate"[..]);
+        Decision::Forget(Forget { role, set_cookies, navigates })
+    }
+
+    /// What the pairs of an origin give to its visitors who have no identity.
+    fn mints_of(&self, origin: u32) -> impl Iterator<Item = &Mint> {
+        let first = self.mints.partition_point(|(other, _)| *other < origin);
+        let of_origin = self.mints.iter().skip(first).take_while(move |(other, _)| *other == origin);
+        of_origin.filter_map(|(_, pair)| self.pair(*pair as usize)?.settings.mint.as_ref())
     }
 
     /// What a proxy learns about the page that its visitor asked for.
@@ -206,14 +260,16 @@ impl Linker {
         self.ignore_gpc.binary_search(&origin).is_err()
     }
 
-    /// `rest` is what stands behind the route: nothing, `/link` or `/link/more`.
+    /// An origin is given by its number and its host. `rest` is what stands behind the route: nothing, `/link` or
+    /// `/link/more`.
     fn hand_off(
         &self,
-        rules: OriginRules<'_>,
+        (origin, host): (u32, &str),
         rest: &str,
         visit: &Visit<'_>,
         trace: &mut impl Trace,
     ) -> Result<HandOff<'_>, Refusal> {
+        let rules = self.rules(origin);
         let asked = rules.asked(rest, visit.query, trace)?;
         trace.step(Step::Target(asked.as_str()));
         let admitted = rules.allow_list.admit(asked).map_err(|why| {
@@ -225,15 +281,26 @@ impl Linker {
         trace.step(Step::Admitted(pair));
         let posted = posted(visit, &pair)?;
 
-        let identity = match pair.consent.refuses_to_carry(visit) {
-            Some(why) => Err(why.into()),
-            None => read_identity(visit.cookies, &pair, pair.cookies.iter(), trace),
+        let Who { identity, unheard } = if let Some(why) = pair.consent.refuses_to_carry(visit) {
+            Who { identity: Err(why.into()), unheard: None }
+        } else {
+            let own = pair.mint.as_ref().map(|mint| &mint.cookie);
+            read_identity(visit, &pair, pair.cookies.iter().chain(own), trace)
         };
-        let sent = rules.send(&admitted, &pair, identity.as_ref(), |identity, destination| {
+        let minted = match identity {
+            Err(NotCarried::Absent | NotCarried::Unusable) => mint(visit, &pair, trace),
+            _ => None,
+        };
+        let identity = minted.as_ref().map_or(identity.as_ref(), Ok);
+        let sent = rules.send(&admitted, &pair, identity, |identity, destination| {
             self.keys.seal(identity, binding(&pair, destination, visit), visit.now)
         });
         let (destination, carried) = sent.map_err(|why| bad_to(why, trace))?;
-        Ok(HandOff { pair, destination, carried: carried.and(identity.map(|identity| identity.class())), posted })
+        let carried = carried.and(identity.map(Identity::class).map_err(|why| *why));
+        let set_cookie = minted
+            .filter(|_| carried.is_ok())
+            .and_then(|identity| Some(pair.mint.as_ref()?.cookie_on(host).write(&identity)));
+        Ok(HandOff { pair, destination, carried, set_cookie, posted, unheard })
     }
 }
 
@@ -260,6 +327,9 @@ impl<'l> Site<'l, '_> {
 /// The script for an origin's pages, behind the route, and what it asks for.
 const SCRIPT: &str = "/link.js";
 const PAIRS: &str = "/pairs.json";
+
+/// Where a visitor leaves, behind the route.
+const FORGET: &str = "/forget";
 
 /// Where a site says that it honours the signal (Global Privacy Control, "GPC Support Resource").
 const GPC_PATH: &str = "/.well-known/gpc.json";

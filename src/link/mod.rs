@@ -14,11 +14,13 @@ mod decision;
 mod decoration;
 mod domain;
 mod entry;
+mod forget;
 mod hosts;
 mod identify;
 mod identity;
 mod linker;
 mod links;
+mod mint;
 mod origin;
 mod pair;
 mod plain_url;
@@ -35,18 +37,21 @@ mod visitor;
 pub use allow_list::{AllowList, Destination, Entries};
 pub use consent::{Consent, ConsentCookie, Gpc, is_opt_out};
 pub use cookie::{CookieDomain, CookieName, IdentityCookie, SameSite, read as read_cookie};
-pub use decision::{Decision, FirstUse, HandOff, Identify, Land, NotCarried, NotFirst, Outcome, Refusal, Role};
+pub use decision::{
+    Decision, FirstUse, Forget, HandOff, Identify, Land, NotCarried, NotFirst, Outcome, Refusal, Role, Unheard,
+};
 pub use decoration::{Arrived, BadParameter, Decoration, Parameter, Undecorated, decorate, undecorate};
 pub use domain::{BadDomain, Domain, HostPort};
 pub use entry::{BadEntry, Entry, EntryRef, NotAllowed, Scheme};
 pub use identity::{Class, Decode, Identity, Unusable};
 pub use linker::{Linker, is_prefetch};
-pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin, Pair, Post, Seal, Settings};
+pub use mint::Mint;
+pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin, Pair, Post, Seal, Settings, SiteName};
 pub use scripts::{PairsList, digest};
 pub use target::{BadTarget, Target};
 pub use token::{BadKey, Binding, Key, Keys, LIFE, Opened, SKEW, Sealed, TokenId};
 pub use trace::{Step, Trace};
-pub use visit::{Method, Visit};
+pub use visit::{Field, Fields, Method, Visit};
 
 /// The query parameter that holds the destination of a hand-off without a link.
 const TO: &str = "to";

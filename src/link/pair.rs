@@ -11,6 +11,7 @@ use super::decoration::Parameter;
 use super::domain::Domain;
 use super::entry::{Entry, EntryRef, Scheme};
 use super::identity::Decode;
+use super::mint::Mint;
 use super::target::Target;
 
 /// One checked entry of `pairs`.
@@ -48,6 +49,10 @@ pub struct Settings {
     pub cookies: Vec<CookieName>,
     /// How it is written there.
     pub decode: Decode,
+    /// The field, in lower case, in which a trusted proxy says who the visitor is; it counts before all cookies.
+    pub header: Option<Box<str>>,
+    /// What a visitor gets who has none; `None` if he goes on without.
+    pub mint: Option<Mint>,
     /// How the identity travels.
     pub hand_off: Seal,
     /// Whether a token is bound to the visitor's `User-Agent`, on both sides.
@@ -58,7 +63,13 @@ pub struct Settings {
     pub post: Post,
     /// What to do on the destination; `None` where crosslink does not answer there.
     pub landing: Option<Landing>,
+    /// The KISSmetrics site that is told about its visitors, if one is.
+    pub kissmetrics: Option<SiteName>,
 }
+
+/// The name of a KISSmetrics site, by which its key is found: where the key stands, as `file PATH` or `env NAME`. So it
+/// stays the same when the key is replaced, and pairs that name one key are one site.
+pub type SiteName = Arc<str>;
 
 /// A host whose visitors a pair serves: with a port, only if the request names that port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

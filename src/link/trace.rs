@@ -1,5 +1,6 @@
 //! The steps of a decision, for whoever wants to see them.
 
+use super::decision::Unheard;
 use super::entry::NotAllowed;
 use super::identity::{Identity, Unusable};
 use super::pair::Pair;
@@ -50,6 +51,14 @@ pub enum Step<'a> {
     NotAllowed(NotAllowed),
     /// The landing of this pair answers.
     Landing(Pair<'a>),
+    /// The field in which a proxy says who the visitor is says nothing.
+    HeaderAbsent(&'a str),
+    /// That field does not count, whatever it says.
+    HeaderUnheard(&'a str, Unheard),
+    /// That field can't be used.
+    HeaderUnusable(&'a str, Unusable),
+    /// That field gave the identity.
+    HeaderTaken(&'a str, &'a Identity<'a>),
     /// A cookie that was looked for is not there.
     CookieAbsent(&'a str),
     /// A cookie is there, but can't be used.
@@ -58,6 +67,10 @@ pub enum Step<'a> {
     CookieTaken(&'a str, &'a Identity<'a>),
     /// A cookie that was not needed any more.
     CookieNotNeeded(&'a str),
+    /// An identity is made up, and kept in this cookie.
+    Minted(&'a str, &'a Identity<'a>),
+    /// None is made up for this cookie, because it is no browser that asks.
+    NotMinted(&'a str),
     /// The identity in the URL.
     Arrived(&'a Identity<'a>),
     /// The identity in the URL can't be used.

@@ -31,6 +31,36 @@ pub struct Visit<'a> {
     pub original_target: Option<&'a [u8]>,
     /// And by which method: `X-Original-Method` or `X-Forwarded-Method`.
     pub original_method: Option<Method>,
+    /// Whether it came straight from a proxy that is trusted.
+    pub trusted: bool,
+    /// Random bits that nobody else gets, where they are wanted: an identity may be made of them.
+    pub random: Option<[u8; 16]>,
+    /// All fields, for the few rules that ask for one by name.
+    pub fields: &'a dyn Fields,
+}
+
+/// The fields of a request.
+pub trait Fields: Sync {
+    /// What stands there under a name, which is given in lower case.
+    fn find(&self, name: &str) -> Field<'_>;
+}
+
+/// What a request says under one name.
+#[derive(Clone, Copy)]
+pub enum Field<'a> {
+    /// Nothing.
+    Absent,
+    /// One value.
+    Once(&'a [u8]),
+    /// Several, so that nobody can tell which one counts.
+    Repeated,
+}
+
+/// A request without any.
+impl Fields for () {
+    fn find(&self, _: &str) -> Field<'_> {
+        Field::Absent
+    }
 }
 
 impl<'a> Visit<'a> {
@@ -53,6 +83,9 @@ impl<'a> Visit<'a> {
             user_agent: None,
             original_target: None,
             original_method: None,
+            trusted: false,
+            random: None,
+            fields: &(),
         }
     }
 }

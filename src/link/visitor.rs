@@ -1,24 +1,37 @@
-//! Who the visitor is: the identity in his cookies, and what tells his browser from others.
+//! Who the visitor is: the identity that a proxy tells or his cookies hold, and what tells his browser from others.
 
 use super::cookie::{CookieName, read};
-use super::decision::NotCarried;
+use super::decision::{NotCarried, Unheard};
 use super::identity::Identity;
 use super::pair::Pair;
 use super::token::Binding;
 use super::trace::{Step, Trace};
-use super::visit::Visit;
+use super::visit::{Field, Visit};
 
-/// The first usable identity among the named cookies of a pair.
+/// Who the visitor is, as far as can be told.
+pub(super) struct Who<'v> {
+    pub identity: Result<Identity<'v>, NotCarried>,
+    /// Why a header that names him did not count, if there was one that didn't.
+    pub unheard: Option<Unheard>,
+}
+
+/// What a trusted proxy says, where the pair names its header; else the first usable identity among the named cookies.
 pub(super) fn read_identity<'v, 'n>(
-    cookies: &[&'v [u8]],
+    visit: &Visit<'v>,
     pair: &Pair<'_>,
     names: impl Iterator<Item = &'n CookieName>,
     trace: &mut impl Trace,
-) -> Result<Identity<'v>, NotCarried> {
+) -> Who<'v> {
     let mut names = names;
-    let mut why_none = NotCarried::Absent;
+    let told = pair.header.as_deref().map_or(Ok(None), |name| told(visit, name, trace));
+    if let Ok(Some(identity)) = told {
+        names.for_each(|name| trace.step(Step::CookieNotNeeded(name.as_str())));
+        return Who { identity: Ok(identity), unheard: None };
+    }
+    let unheard = told.err();
+    let mut why_none = if unheard == Some(Unheard::Unusable) { NotCarried::Unusable } else { NotCarried::Absent };
     for name in names.by_ref() {
-        match read(cookies, name).map(|value| Identity::from_cookie_as(pair.decode, value)) {
+        match read(visit.cookies, name).map(|value| Identity::from_cookie_as(pair.decode, value)) {
             None => trace.step(Step::CookieAbsent(name.as_str())),
             Some(Err(unusable)) => {
                 trace.step(Step::CookieUnusable(name.as_str(), unusable));
@@ -27,11 +40,35 @@ pub(super) fn read_identity<'v, 'n>(
             Some(Ok(identity)) => {
                 trace.step(Step::CookieTaken(name.as_str(), &identity));
                 names.for_each(|name| trace.step(Step::CookieNotNeeded(name.as_str())));
-                return Ok(identity);
+                return Who { identity: Ok(identity), unheard };
             }
         }
     }
-    Err(why_none)
+    Who { identity: Err(why_none), unheard }
+}
+
+/// What a proxy says in this header, or why that does not count. With nothing in it, nobody is known there.
+fn told<'v>(visit: &Visit<'v>, name: &str, trace: &mut impl Trace) -> Result<Option<Identity<'v>>, Unheard> {
+    let value = match visit.fields.find(name) {
+        Field::Absent | Field::Once(b"") => {
+            trace.step(Step::HeaderAbsent(name));
+            return Ok(None);
+        }
+        _ if !visit.trusted => Err(Unheard::Untrusted),
+        Field::Repeated => Err(Unheard::Repeated),
+        Field::Once(value) => Ok(value),
+    };
+    let value = value.inspect_err(|why| trace.step(Step::HeaderUnheard(name, *why)))?;
+    match Identity::from_header(value) {
+        Ok(identity) => {
+            trace.step(Step::HeaderTaken(name, &identity));
+            Ok(Some(identity))
+        }
+        Err(why) => {
+            trace.step(Step::HeaderUnusable(name, why));
+            Err(Unheard::Unusable)
+        }
+    }
 }
 
 /// What a token of a pair is bound to.

@@ -1,4 +1,5 @@
-//! What each core counts for itself, whatever the pair: refusals, and how long answers took.
+//! What each core counts for itself, whatever the pair: refusals, headers that did not count, and how long answers
+//! took.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Unit;
 
-use crate::link::{Refusal, Role};
+use crate::link::{Refusal, Role, Unheard};
 
 /// All cores.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct ByCore(Box<[Core]>);
 struct Core {
     /// By `Refusal as usize`, and behind them the heads that nobody could read.
     refusals: [AtomicU64; Refusal::ALL.len() + 1],
+    /// By `Unheard as usize`.
+    unheard: [AtomicU64; Unheard::ALL.len()],
     /// By `Role as usize`.
     durations: [Durations; Role::ALL.len()],
 }
@@ -38,6 +41,10 @@ struct Durations {
 #[derive(Debug)]
 pub(super) struct Refusals(pub Arc<ByCore>);
 
+/// All cores' headers that named a visitor and did not count, as they are collected.
+#[derive(Debug)]
+pub(super) struct UnheardHeaders(pub Arc<ByCore>);
+
 /// All cores' durations as they are collected.
 #[derive(Debug)]
 pub(super) struct RequestDurations(pub Arc<ByCore>);
@@ -46,8 +53,11 @@ impl ByCore {
     pub(super) fn new(cores: usize) -> Self {
         let zero = || AtomicU64::new(0);
         let durations = || Durations { buckets: std::array::from_fn(|_| zero()), nanoseconds: zero() };
-        let core =
-            |_| Core { refusals: std::array::from_fn(|_| zero()), durations: std::array::from_fn(|_| durations()) };
+        let core = |_| Core {
+            refusals: std::array::from_fn(|_| zero()),
+            unheard: std::array::from_fn(|_| zero()),
+            durations: std::array::from_fn(|_| durations()),
+        };
         Self((0..cores).map(core).collect())
     }
 
@@ -64,6 +74,13 @@ impl ByCore {
                 counter.fetch_add(1, Ordering::Relaxed);
             }
             durations.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a header that named a visitor and did not count.
+    pub(super) fn count_unheard(&self, core: usize, why: Unheard) {
+        if let Some(counter) = self.0.get(core).and_then(|core| core.unheard.get(why as usize)) {
+            counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -91,6 +108,18 @@ impl Collector for Refusals {
         let mut family = encoder.encode_descriptor("refusals", help, None, MetricType::Counter)?;
         for (code, count) in self.0.refusals() {
             ConstCounter::new(count).encode(family.encode_family(&[("code", code)])?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for UnheardHeaders {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Headers that named a visitor and did not count, by the reason.";
+        let mut family = encoder.encode_descriptor("unheard_headers", help, None, MetricType::Counter)?;
+        for why in Unheard::ALL {
+            let count = self.0.sum(|core| core.unheard.get(*why as usize));
+            ConstCounter::new(count).encode(family.encode_family(&[("reason", why.as_str())])?)?;
         }
         Ok(())
     }

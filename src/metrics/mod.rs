@@ -4,6 +4,7 @@
 
 mod by_core;
 mod by_pair;
+mod outbox;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,8 +17,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::link::{Class, Decision, HandOff, Identify, Land, NotCarried, Outcome, Pair};
-use by_core::{ByCore, Refusals, RequestDurations};
+use by_core::{ByCore, Refusals, RequestDurations, UnheardHeaders};
 use by_pair::{ByPair, Collected, Counters, Family};
+
+pub use outbox::{Attempt, Fate, OutboxCounts};
 
 /// All counters of the process; they live as long as it does, over every reload.
 #[derive(Debug)]
@@ -31,9 +34,12 @@ pub struct Metrics {
     pub connections_limit: Gauge,
     /// TLS handshakes that began and failed, or took too long.
     pub tls_handshake_failures: Counter,
+    minted: Counter,
+    forgotten: Counter,
     log_dropped: Counter,
     reload_successful: Gauge,
     reload_timestamp: Gauge<f64, AtomicU64>,
+    outbox: Option<Arc<OutboxCounts>>,
 }
 
 /// The counters of one pair, looked up when it is used for the first time: most of very many pairs may never be.
@@ -53,6 +59,7 @@ impl Metrics {
         }
         let by_core = Arc::new(ByCore::new(cores));
         registry.register_collector(Box::new(Refusals(Arc::clone(&by_core))));
+        registry.register_collector(Box::new(UnheardHeaders(Arc::clone(&by_core))));
         registry.register_collector(Box::new(RequestDurations(Arc::clone(&by_core))));
         let metrics = Self {
             by_core,
@@ -60,9 +67,12 @@ impl Metrics {
             connections: Gauge::default(),
             connections_limit: Gauge::default(),
             tls_handshake_failures: Counter::default(),
+            minted: Counter::default(),
+            forgotten: Counter::default(),
             log_dropped: Counter::default(),
             reload_successful: Gauge::default(),
             reload_timestamp: Gauge::default(),
+            outbox: None,
             registry,
         };
         metrics.registered()
@@ -76,6 +86,10 @@ impl Metrics {
         registry.register("connections_limit", help, self.connections_limit.clone());
         let help = "TLS handshakes that began and failed, or took too long";
         registry.register("tls_handshake_failures", help, self.tls_handshake_failures.clone());
+        let help = "Visitors without an identity who got one of crosslink's own";
+        registry.register("minted_identities", help, self.minted.clone());
+        let help = "Requests that ended the identity cookies of a visitor";
+        registry.register("forgotten", help, self.forgotten.clone());
         let help = "Lines of the request log that were lost, because nothing took them";
         registry.register("log_dropped_lines", help, self.log_dropped.clone());
         let help = "Whether the configuration was fine when it was last read";
@@ -83,6 +97,19 @@ impl Metrics {
         let (name, help) = ("config_last_reload_success_timestamp", "When the configuration in force was read");
         registry.register_with_unit(name, help, Unit::Seconds, self.reload_timestamp.clone());
         self
+    }
+
+    /// Counts for an outbox too, from now on.
+    pub fn add_outbox(&mut self) -> Arc<OutboxCounts> {
+        let counts = Arc::new(OutboxCounts::registered(&mut self.registry));
+        self.outbox = Some(Arc::clone(&counts));
+        counts
+    }
+
+    /// The counters of the outbox, if there is one.
+    #[must_use]
+    pub fn outbox(&self) -> Option<&OutboxCounts> {
+        self.outbox.as_deref()
     }
 
     /// Counts one answer on a core.
@@ -99,6 +126,14 @@ impl Metrics {
             && let Some(PairCounts(counters)) = counts.get(pair.number)
         {
             counters.get_or_init(|| self.by_pair.counters(pair.name)).count(core, place);
+        }
+        match decision {
+            Decision::HandOff(HandOff { set_cookie: Some(_), .. }) => self.minted.inc(),
+            Decision::Forget(_) => self.forgotten.inc(),
+            _ => 0,
+        };
+        if let Some(why) = decision.unheard() {
+            self.by_core.count_unheard(core, why);
         }
         self.by_core.count(core, decision.role(), decision.refusal(), took);
     }
@@ -145,6 +180,9 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self, log_dropped: u64) -> String {
         self.log_dropped.inner().store(log_dropped, Ordering::Relaxed);
+        if let Some(outbox) = &self.outbox {
+            outbox.refresh();
+        }
         let mut text = String::new();
         // Writing to a text does not fail.
         let _ = text::encode(&mut text, &self.registry);

@@ -81,7 +81,8 @@ fn values(family: &Value, label: &str) -> Vec<String> {
 
 #[test]
 fn prometheus_reads_every_metric() {
-    let hostile = r#"pairs: [{ name: "a \"quoted\\ name, {of=\"it\"} ë", origin: www.yoursite.com, destination: ok.example, links: { checkout: / }, landing: {} }]"#;
+    let hostile = r#"outbox: { directory: . }
+pairs: [{ name: "a \"quoted\\ name, {of=\"it\"} ë", origin: www.yoursite.com, destination: ok.example, links: { checkout: / }, landing: {} }]"#;
     let (service, address) = serve_with(hostile);
     get(address, "www.yoursite.com", "/go/checkout");
     get(address, "ok.example", "/?kmi=eve");
@@ -93,12 +94,23 @@ fn prometheus_reads_every_metric() {
         ("crosslink_config_last_reload_successful", "gauge"),
         ("crosslink_connections", "gauge"),
         ("crosslink_connections_limit", "gauge"),
+        ("crosslink_forgotten", "counter"),
         ("crosslink_handoffs", "counter"),
         ("crosslink_landings", "counter"),
         ("crosslink_log_dropped_lines", "counter"),
+        ("crosslink_minted_identities", "counter"),
+        ("crosslink_outbox_accepting", "gauge"),
+        ("crosslink_outbox_bytes", "gauge"),
+        ("crosslink_outbox_dead_letters", "gauge"),
+        ("crosslink_outbox_deliveries", "counter"),
+        ("crosslink_outbox_events", "counter"),
+        ("crosslink_outbox_oldest_seconds", "gauge"),
+        ("crosslink_outbox_open_circuits", "gauge"),
+        ("crosslink_outbox_waiting", "gauge"),
         ("crosslink_refusals", "counter"),
         ("crosslink_request_duration_seconds", "histogram"),
         ("crosslink_tls_handshake_failures", "counter"),
+        ("crosslink_unheard_headers", "counter"),
     ];
     assert_eq!(kinds, expected.map(|(name, kind)| (Some(name), Some(kind))));
     let hand_offs = &families["crosslink_handoffs"];
@@ -124,10 +136,12 @@ fn prometheus_reads_every_metric() {
     let codes = [
         "bad_host",
         "bad_to",
+        "cross_site",
         "method_not_allowed",
         "missing_to",
         "not_allowed",
         "not_found",
+        "post_only",
         "prefetch",
         "repeated_to",
         "unknown_host",
@@ -135,6 +149,10 @@ fn prometheus_reads_every_metric() {
         "unreadable",
     ];
     assert_eq!(values(&families["crosslink_refusals"], "code"), codes);
+    let fates = ["accepted", "busy", "dead", "delivered", "dropped", "full", "no_room", "too_large", "torn"];
+    assert_eq!(values(&families["crosslink_outbox_events"], "outcome"), fates);
+    let results = ["ok", "refused", "server_error", "timeout", "unreachable"];
+    assert_eq!(values(&families["crosslink_outbox_deliveries"], "result"), results);
     let durations = &families["crosslink_request_duration_seconds"];
     assert_eq!(values(durations, "role"), ["destination", "none", "origin"]);
     assert_eq!(values(&families["crosslink_build"], "version"), [env!("CARGO_PKG_VERSION")]);

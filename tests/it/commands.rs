@@ -41,6 +41,7 @@ fn wrong_usage_exits_with_2() {
         ("no_url", &["explain"]),
         ("bad_url", &["explain", "https://a b/"]),
         ("bad_header", &["explain", "https://www.yoursite.com/", "--header", "no colon"]),
+        ("bad_peer", &["explain", "https://www.yoursite.com/", "--peer", "localhost"]),
         ("bad_listen", &["serve", "--listen", "somewhere"]),
         ("public_demo", &["demo", "--listen", "0.0.0.0:8080"]),
     ] {
@@ -134,12 +135,66 @@ fn explain_tells_each_step() {
         ("not_allowed", 1, format!("{shop}/go?to=https://evil.example"), &[]),
         ("not_allowed_port", 1, format!("{shop}/go?to={checkout}:8443"), &[]),
         ("method_not_allowed", 1, format!("{shop}/go/checkout"), &["--method", "PUT"]),
+        ("forget", 0, format!("{checkout}/go/forget"), &["--method", "POST"]),
+        ("forget_nothing", 0, format!("{shop}/go/forget"), &["--method", "POST"]),
+        ("forget_post_only", 1, format!("{checkout}/go/forget"), &[]),
+        (
+            "forget_cross_site",
+            1,
+            format!("{shop}/go/forget"),
+            &["--method", "POST", "--header", "Sec-Fetch-Site: cross-site"],
+        ),
         ("prefetch", 1, format!("{shop}/go/checkout"), &["--header", "Sec-Purpose: prefetch;prerender"]),
     ] {
         let arguments: Vec<&str> = ["explain", &url].into_iter().chain(more.iter().copied()).collect();
         let said = said(&arguments);
         assert!(said.contains(&format!("-- exit {exit}\n")), "{said}");
         assert_snapshot!(format!("explain_{name}"), said);
+    }
+}
+
+#[test]
+fn explain_tells_what_becomes_of_a_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "trusted_proxies: 10.0.0.0/8
+pairs: [{ origin: www.yourshop.example, destination: ok.example, links: { go: / }, identity: { header: X-User, cookies: [who] } }]";
+    fs::write(folder.path().join("crosslink.yaml"), config).unwrap();
+    let link = ["explain", "https://www.yourshop.example/go/go", "--config", "crosslink.yaml", "--cookie", "who=eve"];
+    for (name, more) in [
+        ("taken", &["--header", "X-User: bob", "--peer", "10.1.2.3"][..]),
+        ("untrusted", &["--header", "X-User: bob", "--peer", "::ffff:11.1.2.3"]),
+        ("no_peer", &["--header", "X-User: bob"]),
+        ("repeated", &["--header", "X-User: bob", "--header", "x-user: bob", "--peer", "10.1.2.3"]),
+        ("unusable", &["--header", "X-User: guest", "--peer", "10.1.2.3"]),
+        ("absent", &["--peer", "10.1.2.3"]),
+    ] {
+        let arguments: Vec<&str> = link.iter().chain(more).copied().collect();
+        assert_snapshot!(
+            format!("explain_header_{name}"),
+            said_by(crosslink().current_dir(&folder).args(&arguments), &arguments)
+        );
+    }
+}
+
+#[test]
+fn explain_and_check_tell_of_identities_that_are_made_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "pairs:
+  - { origin: [www.yoursite.com, localhost], destination: ok.example, links: { go: / }, mint: { cookie: visitor } }
+  - { origin: www.yoursite.com, destination: other.example, mint: { cookie: visitor } }";
+    fs::write(folder.path().join("crosslink.yaml"), config).unwrap();
+    let link = ["explain", "https://www.yoursite.com/go/go", "--config", "crosslink.yaml"];
+    let browser = ["--header", "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"];
+    for (name, arguments) in [
+        ("explain_mint", [&link[..], &browser].concat()),
+        ("explain_mint_bot", [&link[..], &["--cookie", "km_ni=guest"]].concat()),
+        (
+            "explain_mint_kept",
+            [&link[..], &browser, &["--cookie", "visitor=0123456789abcdef0123456789abcdef"]].concat(),
+        ),
+        ("check_mint", vec!["check", "--config", "crosslink.yaml"]),
+    ] {
+        assert_snapshot!(name, said_by(crosslink().current_dir(&folder).args(&arguments), &arguments));
     }
 }
 

@@ -12,6 +12,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use crate::attacks::{Case, table};
+use crate::outbox;
 use crate::support::{CONFIG, Client, PATIENCE, Service, crosslink, eventually};
 
 /// Whether there is time.
@@ -363,6 +364,12 @@ fn send_all(cases: &[Case], address: SocketAddr, over: &AtomicBool) -> usize {
         sent += 1;
     }
     sent
+}
+
+#[test]
+fn kills_take_no_event_that_was_accepted() {
+    let (events, kills) = either((2_000, 10), (100_000, 200));
+    outbox::is_killed(events, kills, "each");
 }
 
 /// Clients that come, say something or nothing, and go.

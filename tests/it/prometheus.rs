@@ -206,7 +206,8 @@ struct Served {
 
 impl Served {
     fn start() -> Self {
-        let mut service = Service::serve(crosslink(), &format!("listen: 127.0.0.1:0\n{PAIR}"), None);
+        let mut service =
+            Service::serve(crosslink(), &format!("listen: 127.0.0.1:0\noutbox: {{ directory: . }}\n{PAIR}"), None);
         let address = service.listening(1)[0];
         Self { service, address }
     }

@@ -2,8 +2,8 @@
 
 use crosslink::config;
 use crosslink::link::{
-    Arrived, Decision, Decoration, HandOff, HostPort, Identify, Identity, Land, Linker, Method, Parameter, Role,
-    Target, Visit, decorate, undecorate,
+    Arrived, Class, Decision, Decoration, Field, Fields, Forget, HandOff, HostPort, Identify, Identity, Land, Linker,
+    Method, NotCarried, Parameter, Refusal, Role, Target, Unheard, Visit, decorate, undecorate,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -126,6 +126,7 @@ fn request() -> impl Strategy<Value = Request> {
         2 => text().prop_map(|more| format!("/go/checkout/{more}")),
         2 => text().prop_map(|path| format!("/{path}")),
         1 => text(),
+        1 => Just("/go/forget".to_owned()),
     ];
     let query = prop_oneof![
         4 => text().prop_map(|to| Some(format!("to=https://{to}"))),
@@ -162,15 +163,20 @@ impl Request {
 
     /// Decides for a proxy that asks about another target.
     fn decide_for<'l>(&self, linker: &'l Linker, original_target: Option<&[u8]>) -> Decision<'l> {
+        self.decide_as(linker, Visit { original_target, ..Visit::of("", "") })
+    }
+
+    /// Decides on a visit that has what this request does not say from another one.
+    fn decide_as<'l>(&self, linker: &'l Linker, other: Visit<'_>) -> Decision<'l> {
         let cookies: Vec<&[u8]> = self.cookies.iter().map(Vec::as_slice).collect();
         linker.decide(&Visit {
             method: self.method,
             host: self.host.as_deref(),
+            path: &self.path,
             query: self.query.as_deref(),
             cookies: &cookies,
             now: 1_795_000_000,
-            original_target,
-            ..Visit::of("", &self.path)
+            ..other
         })
     }
 }
@@ -197,10 +203,11 @@ fn is_allowed(location: &str) -> bool {
 /// All that a decision says, in a form that can be compared and shown.
 fn in_words(decision: &Decision<'_>) -> String {
     match decision {
-        Decision::HandOff(HandOff { pair, destination, carried, posted }) => {
-            format!("{} hands off to {}, {carried:?}, {posted}", pair.name, destination.target().as_str())
+        Decision::HandOff(HandOff { pair, destination, carried, set_cookie, posted, unheard }) => {
+            let to = destination.target().as_str();
+            format!("{} hands off to {to}, {carried:?}, {set_cookie:?}, {posted}, {unheard:?}", pair.name)
         }
-        Decision::Land(Land { pair, location, outcome, class, set_cookie, first_use, posted })
+        Decision::Land(Land { pair, location, outcome, class, set_cookie, first_use, posted, unheard })
         | Decision::Identify(Identify::Landed(Land {
             pair,
             location,
@@ -209,14 +216,18 @@ fn in_words(decision: &Decision<'_>) -> String {
             set_cookie,
             first_use,
             posted,
+            unheard,
         })) => {
             format!(
-                "{} lands at {location}, {outcome:?}, {class:?}, {set_cookie:?}, {first_use:?}, {posted}",
+                "{} lands at {location}, {outcome:?}, {class:?}, {set_cookie:?}, {first_use:?}, {posted}, {unheard:?}",
                 pair.name
             )
         }
         Decision::Script => "the script".to_owned(),
         Decision::Pairs(list) => list.to_string(),
+        Decision::Forget(Forget { role, set_cookies, navigates }) => {
+            format!("{role:?} forgets {set_cookies:?}, {navigates}")
+        }
         Decision::HonoursGpc => "honours Sec-GPC".to_owned(),
         Decision::Identify(Identify::Nothing) => "nothing to identify".to_owned(),
         Decision::Refuse(refusal, role) | Decision::Identify(Identify::Refused(refusal, role)) => {
@@ -268,6 +279,7 @@ proptest! {
             Decision::HonoursGpc
             | Decision::Script
             | Decision::Pairs(_)
+            | Decision::Forget(_)
             | Decision::Refuse(..)
             | Decision::Identify(_) => {}
         }
@@ -281,7 +293,10 @@ proptest! {
         let told = told.decide_for(linker(), Some(target.as_bytes()));
         let learned = match request.decide(linker()) {
             Decision::Land(land) => Identify::Landed(land),
-            Decision::Refuse(refusal, role @ Role::Destination) => Identify::Refused(refusal, role),
+            // Who leaves is asked by himself, and by no proxy about him.
+            Decision::Refuse(refusal, role @ Role::Destination) if refusal != Refusal::PostOnly => {
+                Identify::Refused(refusal, role)
+            }
             _ => {
                 prop_assert!(matches!(told, Decision::Identify(Identify::Nothing | Identify::Refused(_, Role::None))));
                 return Ok(());
@@ -293,6 +308,47 @@ proptest! {
             let behind = Request { path: format!("/-/identify{}", request.path), ..request };
             prop_assert_eq!(in_words(&behind.decide(linker())), expected);
         }
+    }
+
+    #[test]
+    fn what_just_anybody_says_of_himself_changes_nothing(request in request(), said in said()) {
+        let decide =
+            |said: &Said, trusted| request.decide_as(signed_on(), Visit { trusted, fields: said, ..Visit::of("", "") });
+        if let Decision::HandOff(hand_off) = decide(&said, true) {
+            let location = hand_off.destination.target().as_str();
+            prop_assert!(is_allowed(location), "{location}");
+        }
+        let silent = Said(Vec::new());
+        let [ignored, nothing] = [&said, &silent].map(|said| decide(said, false));
+        prop_assert!(!matches!(ignored.unheard(), Some(Unheard::Repeated | Unheard::Unusable)));
+        let without = |words: String| words.replace("Some(Untrusted)", "None");
+        prop_assert_eq!(without(in_words(&ignored)), in_words(&nothing));
+        prop_assert_eq!(in_words(&nothing), in_words(&decide(&silent, true)));
+    }
+
+    #[test]
+    fn an_identity_is_made_up_only_for_who_has_none(request in request(), random in any::<[u8; 16]>()) {
+        let (browser, random) = (Some(&b"Mozilla/5.0"[..]), Some(random));
+        let browses = Visit { user_agent: browser, random, ..Visit::of("", "") };
+        let [minted, again] = [0, 1].map(|_| request.decide_as(minting(), browses));
+        prop_assert_eq!(in_words(&minted), in_words(&again));
+        let without = request.decide_as(minting(), Visit { user_agent: browser, ..Visit::of("", "") });
+        let no_browser = request.decide_as(minting(), Visit { random, ..Visit::of("", "") });
+        prop_assert_eq!(in_words(&without), in_words(&no_browser));
+        if let Decision::HandOff(HandOff { set_cookie: Some(cookie), carried, destination, .. }) = &minted {
+            let location = destination.target().as_str();
+            prop_assert!(is_allowed(location), "{location}");
+            let value = cookie.strip_prefix("visitor=").and_then(|cookie| cookie.split(';').next()).unwrap();
+            prop_assert!(value.len() == 32 && location.contains(&format!("kmi={value}")), "{location}: {cookie}");
+            prop_assert_eq!(*carried, Ok(Class::Named));
+            let Decision::HandOff(without) = &without else { panic!("{}", in_words(&without)) };
+            prop_assert!(without.set_cookie.is_none());
+            prop_assert!(matches!(without.carried, Err(NotCarried::Absent | NotCarried::Unusable)));
+        } else {
+            prop_assert_eq!(in_words(&minted), in_words(&without));
+        }
+        let [with, bare] = [browses, Visit::of("", "")].map(|other| request.decide_as(linker(), other));
+        prop_assert_eq!(in_words(&with), in_words(&bare), "where nothing is made up");
     }
 
     #[test]
@@ -350,6 +406,40 @@ fn the_laws_hold_for_the_seeds_of_the_fuzz_targets() {
             law(&seed);
         }
     }
+}
+
+/// What a request says in the one header that a configuration asks for.
+#[derive(Clone, Debug)]
+struct Said(Vec<Vec<u8>>);
+
+impl Fields for Said {
+    fn find(&self, name: &str) -> Field<'_> {
+        match &self.0[..] {
+            _ if name != "x-user" => Field::Absent,
+            [] => Field::Absent,
+            [once] => Field::Once(once),
+            _ => Field::Repeated,
+        }
+    }
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let value = prop_oneof![text().prop_map(String::into_bytes), vec(any::<u8>(), 0..40)];
+    vec(value, 0..3).prop_map(Said)
+}
+
+/// [`CONFIG`], where a proxy says who the visitors are.
+fn signed_on() -> &'static Linker {
+    static LINKER: std::sync::OnceLock<Linker> = std::sync::OnceLock::new();
+    let heard = "trusted_proxies: 127.0.0.1\ndefaults: { identity: { header: X-User } }\n";
+    LINKER.get_or_init(|| parse(&format!("{heard}{CONFIG}")).linker)
+}
+
+/// [`CONFIG`], where visitors get identities of crosslink's own.
+fn minting() -> &'static Linker {
+    static LINKER: std::sync::OnceLock<Linker> = std::sync::OnceLock::new();
+    let minting = CONFIG.replace("\n    origin:", "\n    mint: { cookie: visitor }\n    origin:");
+    LINKER.get_or_init(|| parse(&minting).linker)
 }
 
 fn linker() -> &'static Linker {

@@ -31,9 +31,11 @@ each! {
         what_a_path_tells_of_an_identity_is_not_logged,
         a_visitor_arrives_with_a_cookie_and_a_clean_url,
         a_request_has_one_id_in_both_logs,
+        a_visitor_who_leaves_reaches_crosslink,
         while_crosslink_is_down_visitors_go_on_without_it,
         asked_on_the_way_every_spelling_lands_and_the_page_is_served,
         asked_on_the_way_a_token_lands_once,
+        asked_on_the_way_a_visitor_leaves,
         asked_on_the_way_what_lands_nothing_gets_the_page,
         asked_on_the_way_in_vain_the_page_is_served
     ],
@@ -44,6 +46,7 @@ each! {
         what_a_path_tells_of_an_identity_is_not_logged,
         a_visitor_arrives_with_a_cookie_and_a_clean_url,
         a_request_has_one_id_in_both_logs,
+        a_visitor_who_leaves_reaches_crosslink,
         while_crosslink_is_down_visitors_go_on_without_it
     ],
     caddy = CADDY => [
@@ -53,9 +56,11 @@ each! {
         what_a_path_tells_of_an_identity_is_not_logged,
         a_visitor_arrives_with_a_cookie_and_a_clean_url,
         a_request_has_one_id_in_both_logs,
+        a_visitor_who_leaves_reaches_crosslink,
         while_crosslink_is_down_visitors_go_on_without_it,
         asked_on_the_way_every_spelling_lands_and_the_page_is_served,
         asked_on_the_way_a_token_lands_once,
+        asked_on_the_way_a_visitor_leaves,
         asked_on_the_way_what_lands_nothing_gets_the_page,
         asked_on_the_way_in_vain_the_page_is_served
     ],
@@ -66,9 +71,11 @@ each! {
         what_a_path_tells_of_an_identity_is_not_logged,
         a_visitor_arrives_with_a_cookie_and_a_clean_url,
         a_request_has_one_id_in_both_logs,
+        a_visitor_who_leaves_reaches_crosslink,
         while_crosslink_is_down_visitors_go_on_without_it,
         asked_on_the_way_every_spelling_lands_and_the_page_is_served,
         asked_on_the_way_a_token_lands_once,
+        asked_on_the_way_a_visitor_leaves,
         asked_on_the_way_what_lands_nothing_gets_the_page,
         asked_on_the_way_in_vain_the_page_is_served
     ],
@@ -198,6 +205,29 @@ fn a_visitor_arrives_with_a_cookie_and_a_clean_url(kind: &'static Kind) {
         let kept = jar.lines().find(|line| line.starts_with(".3rd-party-checkout.com\tTRUE\t/\tTRUE\t"));
         assert!(kept.is_some_and(|line| line.ends_with("\tkm_ni\tbob%40bob.com")), "{jar}");
     });
+}
+
+fn a_visitor_who_leaves_reaches_crosslink(kind: &'static Kind) {
+    redirecting(kind, visitors_leave);
+}
+
+fn asked_on_the_way_a_visitor_leaves(kind: &'static Kind) {
+    behind(kind, Way::SubRequest, App::with, visitors_leave);
+}
+
+fn visitors_leave(proxy: &Proxy, app: App) {
+    let ends = "km_ni=; SameSite=Lax; Secure; Path=/; Domain=3rd-party-checkout.com; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+    let same = ["--header", "Sec-Fetch-Site: same-origin", "--cookie", BOB];
+    let other = ["--header", "Sec-Fetch-Site: cross-site", "--cookie", BOB];
+    for (host, ended) in [(CHECKOUT, Some(ends)), (SHOP, None)] {
+        let left = proxy.ask(host, "/go/forget", &[&["--data", "a=1"][..], &same].concat());
+        assert_eq!((left.status, left.set_cookie()), (204, ended), "{host}: {left:?}");
+        let refused = proxy.ask(host, "/go/forget", &[&["--data", "a=1"][..], &other].concat());
+        assert_eq!((refused.status, refused.set_cookie()), (403, None), "{host}: {refused:?}");
+        assert_eq!(proxy.ask(host, "/go/forget", &same).field("allow"), Some("POST"), "{host}");
+    }
+    proxy.expect(CHECKOUT, "/go/forgetful", BOB, &proxy.served("checkout", CHECKOUT, "/go/forgetful"), None);
+    assert_same_ids(proxy, app, 6);
 }
 
 fn a_request_has_one_id_in_both_logs(kind: &'static Kind) {

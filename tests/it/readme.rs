@@ -97,6 +97,13 @@ pub fn configurations() -> Vec<(String, String)> {
     shown
 }
 
+/// The one block of a language on a page.
+pub fn block(path: &str, language: &str) -> String {
+    let blocks = Page::read(path).blocks.into_iter().filter(|block| block.language == language);
+    let [block] = <[Block; 1]>::try_from(blocks.collect::<Vec<_>>()).ok().expect("one block");
+    block.text
+}
+
 /// Compares what was printed with what a page shows; `…` at the end of it stands for more of the same.
 #[track_caller]
 fn assert_shown(page: &Page, shown: &str, printed: &str) {

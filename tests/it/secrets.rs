@@ -57,6 +57,8 @@ pub const SECRETS: &[&str] = &[
     "carol",
     "mallory",
     "zzz",
+    "anna",
+    "person+",
     "zo\u{eb}",
     // Anonymous ones, in pieces: a log of a path ends at `+` and `=`.
     "TTEi",
@@ -74,6 +76,7 @@ pub const SECRETS: &[&str] = &[
     "km_ni=",
     "km_ai=",
     "consent=",
+    "visitor=",
     "analytics",
     // Tokens and keys, the latter also as the bytes that they stand for.
     "v4.local.",
@@ -82,6 +85,7 @@ pub const SECRETS: &[&str] = &[
     "pqrstuvw",
     "70717273",
     "112, 113, 114",
+    "0123456789abcdef",
 ];
 
 /// How a word is called that [`is_random`]: a part of a token or a key, or an anonymous identity that no test names.

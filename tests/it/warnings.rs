@@ -141,6 +141,8 @@ fn only_the_first_of_two_pairs_is_ever_asked() {
         ),
         ("ok.example", "ok.example, parameter: who", vec![idle("who", "parameter")]),
         ("ok.example", "ok.example, identity: { cookies: [who] }", vec![idle("[", "identity.cookies")]),
+        ("ok.example", "ok.example, identity: { header: X-User }", vec![idle("X-User", "identity.header")]),
+        ("ok.example", "ok.example, mint: { cookie: visitor }", vec![idle("visitor", "mint")]),
         ("ok.example, consent: { gpc: ignore }", "ok.example", vec![idle("second", "consent.gpc")]),
         ("'*.ok.example'", "'a.b.ok.example', hand_off: plain", vec![counts("plain", "a.b.ok.example", "hand_off")]),
         ("'*.ok.example'", "'*.b.ok.example', hand_off: plain", vec![counts("plain", "*.b.ok.example", "hand_off")]),
@@ -158,6 +160,7 @@ fn only_the_first_of_two_pairs_is_ever_asked() {
     ] {
         let text = format!(
             "
+trusted_proxies: 127.0.0.1
 pairs:
   - {{ name: first, origin: a.example, hand_off: sealed, destination: {first} }}
   - {{ name: second, origin: [b.example, a.example], destination: {second} }}
@@ -168,6 +171,22 @@ pairs:
         } else {
             text.replace("name: second", "name: second, hand_off: sealed")
         };
+        assert_warned(&text, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn everybody_may_say_who_he_is() {
+    let everybody = "everybody is trusted to say who he is, in the header that `identity` names";
+    for (trusted, header, expected) in [
+        ("0.0.0.0/0", "header: X-User", vec![format!("0.0.0.0/0: {everybody}")]),
+        ("[127.0.0.1, '::/0']", "header: X-User", vec![format!("[: {everybody}")]),
+        ("10.0.0.0/8", "header: X-User", vec![]),
+        ("0.0.0.0/0", "cookies: [who]", vec![]),
+    ] {
+        let pair =
+            format!("{{ origin: a.example, destination: ok.example, hand_off: plain, identity: {{ {header} }} }}");
+        let text = format!("trusted_proxies: {trusted}\npairs: [{pair}]");
         assert_warned(&text, &expected.iter().map(String::as_str).collect::<Vec<_>>());
     }
 }

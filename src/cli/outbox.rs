@@ -1,0 +1,231 @@
+//! `crosslink outbox`: the events that KISSmetrics refused.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use clap::Subcommand;
+
+use super::{ConfigFile, Failure, count, print, runtime};
+use crate::config::Config;
+use crate::metrics::Attempt;
+use crate::outbox::{DeadLetter, DeadLetters, Kind, LetterId, Resent, resend};
+use crate::settings::OutboxSettings;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List them, without any identity
+    List(Configured),
+    /// Show them as a whole, with their identities, which belong to your visitors
+    Show(Chosen),
+    /// Send them again; those that are refused again stay
+    Retry(Chosen),
+    /// Take them away for good
+    Drop(Chosen),
+}
+
+#[derive(Debug, clap::Args)]
+struct Configured {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Debug, clap::Args)]
+struct Chosen {
+    /// Which, by the ids that `list` shows
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<LetterId>,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.action {
+        Action::List(Configured { config }) => list(&DeadBox::of(config)?),
+        Action::Show(chosen) => show(chosen),
+        Action::Retry(chosen) => retry(chosen),
+        Action::Drop(chosen) => {
+            let dead = DeadBox::of(&chosen.config)?;
+            let letters = dead.chosen(chosen)?;
+            dead.remove(&letters.iter().map(|letter| letter.id).collect())?;
+            print(&format!("{} dropped\n", count(letters.len(), "event")))
+        }
+    }
+}
+
+/// The dead letters of a configuration.
+struct DeadBox {
+    config: Config,
+    settings: OutboxSettings,
+    letters: DeadLetters,
+}
+
+impl DeadBox {
+    fn of(file: &ConfigFile) -> Result<Self, Failure> {
+        let config = file.load()?.config;
+        let Some(settings) = config.fixed.outbox.clone() else {
+            return Err(Failure::new(
+                "this configuration has no outbox",
+                "name the file of the service with --config FILE",
+            ));
+        };
+        let letters = DeadLetters::of(&settings.directory, settings.max_bytes);
+        Ok(Self { config, settings, letters })
+    }
+
+    fn read(&self) -> Result<Vec<DeadLetter>, Failure> {
+        self.letters.read().map_err(|error| self.failed(&error))
+    }
+
+    fn remove(&self, ids: &BTreeSet<LetterId>) -> Result<(), Failure> {
+        self.letters.remove(ids).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        let directory = self.settings.directory.display();
+        let hint = "run it as the user under whom crosslink runs";
+        Failure::new(format!("the outbox in {directory} can't be used: {error}"), hint)
+    }
+
+    /// Those that the arguments name.
+    fn chosen(&self, chosen: &Chosen) -> Result<Vec<DeadLetter>, Failure> {
+        let mut letters = self.read()?;
+        if let Some(id) = chosen.ids.iter().find(|id| !letters.iter().any(|letter| letter.id == **id)) {
+            return Err(Failure::new(
+                format!("there is no event {id}"),
+                "`crosslink outbox list` shows those that there are",
+            ));
+        }
+        letters.retain(|letter| chosen.all || chosen.ids.contains(&letter.id));
+        Ok(letters)
+    }
+}
+
+fn list(dead: &DeadBox) -> Result<(), Failure> {
+    let letters = dead.read()?;
+    let mut shown = String::new();
+    if !letters.is_empty() {
+        // Writing to a text does not fail.
+        let _ = writeln!(shown, "{:<9}{:<22}{:<8}WHY, AND SITE", "ID", "REFUSED", "KIND");
+    }
+    for DeadLetter { id, record, why, since } in &letters {
+        let site = printable(&record.site);
+        let _ = writeln!(shown, "{id:<9}{:<22}{:<8}{why}, {site}", time(*since), record.kind());
+    }
+    let _ = writeln!(shown, "{}", count(letters.len(), "event"));
+    print(&shown)
+}
+
+fn show(chosen: &Chosen) -> Result<(), Failure> {
+    let mut shown = String::new();
+    for DeadLetter { id, record, why, since } in DeadBox::of(&chosen.config)?.chosen(chosen)? {
+        // Writing to a text does not fail.
+        let _ = writeln!(shown, "{id}: refused {}, {why}", time(since));
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(shown, "  {name}: {}", printable(value));
+        };
+        line("site", &record.site);
+        line("time", &time(record.at));
+        line("person", &record.person);
+        match &record.what {
+            Kind::Alias(other) => line("alias", other),
+            Kind::Record(name, _) => line("record", name),
+            Kind::Set(_) => {}
+        }
+        for (name, value) in record.properties() {
+            line(&format!("property {}", printable(name)), value);
+        }
+    }
+    print(&shown)
+}
+
+fn retry(chosen: &Chosen) -> Result<(), Failure> {
+    let dead = DeadBox::of(&chosen.config)?;
+    let letters = dead.chosen(chosen)?;
+    let mut progress = Progress::of(letters.len());
+    let (mut delivered, mut kept, mut removed) = (BTreeSet::new(), Vec::new(), Ok(()));
+    let mut tell = |resent: Resent| {
+        progress.step();
+        if resent.attempt != Attempt::Ok {
+            return kept.push(resent);
+        }
+        delivered.insert(resent.id);
+        // So that whoever breaks it off does not begin anew.
+        if delivered.len() % REMOVED_AT_ONCE == 0 {
+            removed = dead.letters.remove(&delivered);
+        }
+    };
+    let sent = runtime()?.block_on(resend(&dead.settings, dead.config.sites.clone(), letters, &mut tell));
+    progress.end();
+    sent.map_err(|error| Failure::new(format!("nothing can be sent: {error}"), "look at `outbox.ca_file`"))?;
+    removed.and_then(|()| dead.letters.remove(&delivered)).map_err(|error| dead.failed(&error))?;
+    let mut shown = format!("{} delivered\n", count(delivered.len(), "event"));
+    for Resent { id, why, .. } in kept.iter().take(MOST_SHOWN) {
+        // Writing to a text does not fail.
+        let _ = writeln!(shown, "{id} stays: {why}");
+    }
+    let left = progress.all - delivered.len();
+    if left > 0 {
+        let _ = writeln!(shown, "{} left", count(left, "event"));
+    }
+    print(&shown)?;
+    if left > 0 { Err(Failure::shown()) } else { Ok(()) }
+}
+
+/// How far a longer work has come, on stderr: for people as a line that changes, else now and then as a new one.
+struct Progress {
+    all: usize,
+    done: usize,
+    told: Instant,
+    is_terminal: bool,
+}
+
+impl Progress {
+    fn of(all: usize) -> Self {
+        Self { all, done: 0, told: Instant::now(), is_terminal: io::stderr().is_terminal() }
+    }
+
+    fn step(&mut self) {
+        self.done += 1;
+        let pause = if self.is_terminal { Duration::from_millis(100) } else { Duration::from_secs(10) };
+        if self.told.elapsed() < pause {
+            return;
+        }
+        self.told = Instant::now();
+        let (begin, end) = if self.is_terminal { ("\r", "") } else { ("", "\n") };
+        write_progress(&format!("{begin}{} of {} sent{end}", self.done, self.all));
+    }
+
+    fn end(&self) {
+        if self.is_terminal {
+            write_progress("\r\x1b[K");
+        }
+    }
+}
+
+fn write_progress(text: &str) {
+    // Nobody is left to be told if stderr is closed.
+    let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
+}
+
+fn time(seconds: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
+/// What came from elsewhere, fit for a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+const REMOVED_AT_ONCE: usize = 1000;
+const MOST_SHOWN: usize = 20;

@@ -1,0 +1,161 @@
+//! How events reach KISSmetrics: the key `outbox`, and `kissmetrics` of the pairs.
+
+use std::collections::hash_map::Entry;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use url::{Host, Url};
+
+use super::fault::Faults;
+use super::raw::RawConfig;
+use super::raw_outbox::{RawKissmetrics, RawOutbox};
+use super::text::{Placed, Text};
+use super::tls;
+use super::trust::secret;
+use super::value::{bytes, duration, number, word};
+use crate::link::SiteName;
+use crate::settings::{ApiKey, Durability, OutboxSettings, Site, Sites, WhenFull};
+
+/// Where events are kept, and how.
+pub(super) fn outbox(raw: &RawOutbox, faults: &mut Faults) -> OutboxSettings {
+    let size = bytes(raw.max_bytes.as_ref(), ByteSize::mib(256), ByteSize::mib(1)..=ByteSize::gib(64), faults);
+    check_directory(&raw.directory, faults);
+    OutboxSettings {
+        directory: raw.directory.value.clone().into(),
+        durability: word(raw.durability.as_ref(), Durability::Each, &DURABILITY, faults),
+        max_bytes: size as u64,
+        when_full: word(raw.when_full.as_ref(), WhenFull::RefuseNew, &WHEN_FULL, faults),
+        timeout: duration(raw.timeout.as_ref(), Duration::from_secs(10), SHORTEST..=LONGEST, faults),
+        parallel: number(raw.parallel.as_ref(), 8, 1..=100, faults),
+        authorities: raw.ca_file.as_ref().and_then(|file| authorities(file, faults)),
+    }
+}
+
+/// The directory must be there, and the program must be able to write to it. That its disk is full is no fault: the
+/// program runs without it, and goes on when there is room.
+fn check_directory(directory: &Text, faults: &mut Faults) {
+    let path = Path::new(&directory.value);
+    let looked = fs::metadata(path).and_then(|found| {
+        if !found.is_dir() {
+            return Err(io::Error::other("it is no directory"));
+        }
+        let file = path.join(".writable");
+        match File::create(&file) {
+            Err(error) if is_refused(&error) => Err(error),
+            // Another crosslink that looks at the same moment may have taken it away.
+            _ => {
+                let _ = fs::remove_file(file);
+                Ok(())
+            }
+        }
+    });
+    if let Err(error) = looked {
+        let hint = "make a directory that belongs to the user under whom crosslink runs, and that nobody else may read";
+        faults.add(directory, format!("this directory can't be used: {error}"), hint);
+    }
+}
+
+fn is_refused(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+fn authorities(file: &Text, faults: &mut Faults) -> Option<Vec<CertificateDer<'static>>> {
+    let found = tls::certificates(file, faults)?;
+    let (_, unusable) = RootCertStore::empty().add_parsable_certificates(found.iter().cloned());
+    if unusable > 0 {
+        let hint = "name a PEM file that holds the certificate of the authority";
+        faults.add(file, "a certificate in this file is damaged", hint);
+    }
+    Some(found)
+}
+
+/// The name of a pair's site, where its key stands somewhere.
+pub(super) fn site_name(raw: &RawKissmetrics) -> Option<SiteName> {
+    let file = raw.key_file.as_ref().map(|file| format!("file {}", file.value));
+    let env = raw.key_env.as_ref().map(|env| format!("env {}", env.value));
+    file.or(env).map(SiteName::from)
+}
+
+/// The sites of all pairs. Each key is read once.
+pub(super) fn sites(raw: &RawConfig, faults: &mut Faults) -> Sites {
+    let mut sites = Sites::new();
+    for kissmetrics in raw.pairs.value.iter().filter_map(|pair| pair.value.kissmetrics.as_deref()) {
+        if raw.outbox.is_none() {
+            faults.add(
+                kissmetrics,
+                "there is no `outbox`, in which events wait until they are delivered",
+                "add `outbox: { directory: PATH }` to the file",
+            );
+        }
+        let endpoint = endpoint(kissmetrics.value.endpoint.as_ref(), faults);
+        let (Some(name), Some(endpoint)) = (site_name(&kissmetrics.value), endpoint) else {
+            // Says what is missing.
+            key(kissmetrics, faults);
+            continue;
+        };
+        match sites.entry(name) {
+            Entry::Vacant(free) => {
+                if let Some(key) = key(kissmetrics, faults) {
+                    free.insert(Site { endpoint, key });
+                }
+            }
+            Entry::Occupied(known) if known.get().endpoint != endpoint => faults.add(
+                kissmetrics.value.endpoint.as_ref().map_or(kissmetrics.at, |endpoint| endpoint.at),
+                format!("another pair with this key has the endpoint {}", known.get().endpoint),
+                "one site is in one place: write the same `endpoint` in all pairs that name its key",
+            ),
+            Entry::Occupied(_) => {}
+        }
+    }
+    sites
+}
+
+fn key(raw: &Placed<RawKissmetrics>, faults: &mut Faults) -> Option<ApiKey> {
+    let RawKissmetrics { key_file, key_env, .. } = &raw.value;
+    let (source, text) = secret(raw, "the key of a site", ["key_file", "key_env"], [key_file, key_env], faults)?;
+    let key = ApiKey::parse(text.trim());
+    if key.is_none() {
+        faults.add(source, "what stands there is no key", "it must be the one line that KISSmetrics shows as API key");
+    }
+    key
+}
+
+/// The address of the service, without a slash at its end.
+fn endpoint(text: Option<&Text>, faults: &mut Faults) -> Option<String> {
+    let Some(text) = text else { return Some(DEFAULT_ENDPOINT.to_owned()) };
+    let url = Url::parse(&text.value).ok().filter(|url| {
+        let is_http = matches!(url.scheme(), "http" | "https");
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        is_http && !has_user && url.query().is_none() && url.fragment().is_none()
+    });
+    let Some(url) = url else {
+        faults.add(text, "this is no address of a service", "write `https://HOST`, or leave the key out");
+        return None;
+    };
+    if url.scheme() == "http" && !is_this_machine(&url) {
+        let problem = "identities and the key travel to this endpoint unencrypted";
+        faults.warn(text, problem, "write `https://`, unless this is for a test on your own machine");
+    }
+    Some(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+const DURABILITY: [(&str, Durability); 2] = [("batch", Durability::Batch), ("each", Durability::Each)];
+const WHEN_FULL: [(&str, WhenFull); 2] = [("refuse_new", WhenFull::RefuseNew), ("drop_oldest", WhenFull::DropOldest)];
+/// Where the tracking API is (the vendor's page on it).
+const DEFAULT_ENDPOINT: &str = "https://trk.kissmetrics.io";
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(120);

@@ -1,0 +1,58 @@
+//! The part of the file that is about KISSmetrics, as it is written; see `raw`.
+
+use schemars::JsonSchema;
+
+use super::forms;
+use super::raw::present;
+use super::text::Text;
+
+/// Where events for KISSmetrics are kept until they are delivered, and how.
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOutbox {
+    /// The directory of the journal, which must be there.
+    #[schemars(with = "String")]
+    pub directory: Text,
+    /// When an event counts as accepted: `batch` when the system has it, `each` when it is on the disk.
+    #[schemars(with = "Option<String>", extend("enum" = ["batch", "each"], "default" = "each"))]
+    #[serde(default, deserialize_with = "present")]
+    pub durability: Option<Text>,
+    /// The most bytes of events that wait, and of those that were refused, such as `256MiB`.
+    #[schemars(with = "Option<forms::Word>", extend("default" = "256MiB"))]
+    #[serde(default, deserialize_with = "present")]
+    pub max_bytes: Option<Text>,
+    /// What happens then: new events are refused, or the oldest give way.
+    #[schemars(with = "Option<String>", extend("enum" = ["refuse_new", "drop_oldest"], "default" = "refuse_new"))]
+    #[serde(default, deserialize_with = "present")]
+    pub when_full: Option<Text>,
+    /// How long an answer of the service is waited for.
+    #[schemars(with = "Option<String>", extend("default" = "10s", "pattern" = forms::TIME))]
+    #[serde(default, deserialize_with = "present")]
+    pub timeout: Option<Text>,
+    /// The most requests at a time, for each site.
+    #[schemars(with = "Option<u32>", extend("default" = 8, "minimum" = 1, "maximum" = 100))]
+    #[serde(default, deserialize_with = "present")]
+    pub parallel: Option<Text>,
+    /// A PEM file: who vouches for the service, in place of those that the system believes.
+    #[schemars(with = "Option<String>")]
+    #[serde(default, deserialize_with = "present")]
+    pub ca_file: Option<Text>,
+}
+
+/// The KISSmetrics site of a pair.
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKissmetrics {
+    /// The file that holds its key.
+    #[schemars(with = "Option<String>")]
+    #[serde(default, deserialize_with = "present")]
+    pub key_file: Option<Text>,
+    /// The name of the environment variable that holds its key.
+    #[schemars(with = "Option<String>")]
+    #[serde(default, deserialize_with = "present")]
+    pub key_env: Option<Text>,
+    /// Where the service is.
+    #[schemars(with = "Option<String>", extend("default" = "https://trk.kissmetrics.io", "pattern" = "^https?://.+"))]
+    #[serde(default, deserialize_with = "present")]
+    pub endpoint: Option<Text>,
+}

@@ -1,0 +1,170 @@
+//! Events that KISSmetrics refused: kept for somebody who knows why, to be sent again or dropped.
+//!
+//! The service adds to the file while it runs, and commands look at it and take from it at the same time. So whoever
+//! writes holds a lock, and whoever takes away puts a new file in the place of the old one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::Record;
+use super::frame::{self, Frames, HEADER};
+use super::segments::Place;
+use super::store::private;
+
+/// The file of dead letters in a directory.
+#[derive(Debug)]
+pub struct DeadLetters {
+    directory: PathBuf,
+    most_bytes: u64,
+}
+
+/// An event that was refused.
+// Without `Debug`: it holds identities.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// By which commands name it.
+    pub id: LetterId,
+    /// The event.
+    pub record: Record,
+    /// Why it was refused.
+    pub why: String,
+    /// When, in seconds since 1970.
+    pub since: u64,
+}
+
+/// Names a dead letter: where it stood in the journal, as `7-12`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LetterId(u64, u32);
+
+impl DeadLetters {
+    /// Those in a directory, which take at most so many bytes.
+    #[must_use]
+    pub fn of(directory: &Path, most_bytes: u64) -> Self {
+        Self { directory: directory.to_owned(), most_bytes }
+    }
+
+    /// Cuts off what a crash left half written.
+    pub(super) fn mend(&self) -> io::Result<()> {
+        let _lock = self.lock()?;
+        let bytes = self.bytes()?;
+        let mut frames = Frames::of(bytes.strip_prefix(HEADER).unwrap_or_default());
+        frames.by_ref().for_each(drop);
+        let whole = HEADER.len() + frames.whole;
+        if (HEADER.len()..bytes.len()).contains(&whole) {
+            File::options().write(true).open(self.path())?.set_len(whole as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Adds one, and waits until it is on the disk.
+    pub(super) fn add(&self, letter: &DeadLetter) -> io::Result<()> {
+        let _lock = self.lock()?;
+        let mut file = private().create(true).append(true).open(self.path())?;
+        let length = file.metadata()?.len();
+        let mut bytes = if length == 0 { HEADER.to_vec() } else { Vec::new() };
+        frame::append(&serde_json::to_vec(letter)?, &mut bytes);
+        if length + bytes.len() as u64 > self.most_bytes {
+            return Err(io::Error::other("there are as many dead letters as `max_bytes` allows"));
+        }
+        let added = file.write_all(&bytes).and_then(|()| file.sync_data());
+        if added.is_err() {
+            file.set_len(length)?;
+        }
+        added
+    }
+
+    /// All of them, the oldest first.
+    ///
+    /// # Errors
+    /// The file can't be read, or is of another version.
+    pub fn read(&self) -> io::Result<Vec<DeadLetter>> {
+        let bytes = self.bytes()?;
+        let Some(letters) = bytes.strip_prefix(HEADER) else { return Ok(Vec::new()) };
+        // One that was added when the program ended, before it was noted in the journal, was added again.
+        let mut known = BTreeMap::new();
+        for letter in Frames::of(letters) {
+            let letter: DeadLetter = serde_json::from_slice(letter)?;
+            known.insert(letter.id, letter);
+        }
+        let mut letters: Vec<DeadLetter> = known.into_values().collect();
+        letters.sort_by_key(|letter| (letter.since, letter.id));
+        Ok(letters)
+    }
+
+    /// Takes some away.
+    ///
+    /// # Errors
+    /// The file can't be read or written; then it is as it was.
+    pub fn remove(&self, ids: &BTreeSet<LetterId>) -> io::Result<()> {
+        let _lock = self.lock()?;
+        let mut bytes = HEADER.to_vec();
+        for letter in self.read()?.iter().filter(|letter| !ids.contains(&letter.id)) {
+            frame::append(&serde_json::to_vec(letter)?, &mut bytes);
+        }
+        let next = self.directory.join("dead-letters.next");
+        let mut file = private().create(true).truncate(true).open(&next)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(next, self.path())?;
+        File::open(&self.directory)?.sync_all()
+    }
+
+    /// What tells whether the file has changed.
+    pub(super) fn looks(&self) -> Option<(u64, std::time::SystemTime)> {
+        let metadata = fs::metadata(self.path()).ok()?;
+        Some((metadata.len(), metadata.modified().ok()?))
+    }
+
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        let bytes = match fs::read(self.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read?,
+        };
+        if !bytes.starts_with(HEADER) && !HEADER.starts_with(&bytes) {
+            return Err(io::Error::other(format!("{} is of another version", self.path().display())));
+        }
+        Ok(bytes)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join("dead-letters")
+    }
+
+    /// Held by whoever writes, until it is dropped.
+    fn lock(&self) -> io::Result<File> {
+        let file = private().create(true).truncate(false).open(self.directory.join("dead-letters.lock"))?;
+        file.lock()?;
+        Ok(file)
+    }
+}
+
+impl From<Place> for LetterId {
+    fn from(place: Place) -> Self {
+        Self(place.segment, place.number)
+    }
+}
+
+impl fmt::Display for LetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(segment, number) = self;
+        f.pad(&format!("{segment}-{number}"))
+    }
+}
+
+impl FromStr for LetterId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts =
+            text.split_once('-').and_then(|(segment, number)| Some((segment.parse().ok()?, number.parse().ok()?)));
+        let (segment, number) =
+            parts.ok_or("an id is two numbers, such as 7-12; `crosslink outbox list` shows them")?;
+        Ok(Self(segment, number))
+    }
+}

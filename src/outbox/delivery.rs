@@ -1,0 +1,271 @@
+//! Events on their way from the disk to KISSmetrics.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+use super::circuit::{Circuit, pause_after};
+use super::client::{Answer, Client};
+use super::dead_letters::{DeadLetter, DeadLetters};
+use super::event::Record;
+use super::lanes::{Held, LaneId, Lanes, Pending};
+use super::store::{Cursor, Store};
+use crate::metrics::{Attempt, Fate, OutboxCounts};
+use crate::settings::LiveSites;
+
+/// All that is delivered.
+pub(super) struct Delivery {
+    pub store: Arc<Store>,
+    pub sites: LiveSites,
+    pub counts: Arc<OutboxCounts>,
+    /// Told when there is more to deliver.
+    pub grown: Arc<Notify>,
+    pub client: Client,
+    /// The most requests at a time, for each site.
+    pub parallel: usize,
+    pub letters: DeadLetters,
+    pub state: UnderWay,
+}
+
+/// What has begun.
+#[derive(Default)]
+pub(super) struct UnderWay {
+    cursor: Cursor,
+    held: Held,
+    channels: HashMap<String, Channel>,
+    requests: JoinSet<Sent>,
+    /// After a failure: when the disk is read again.
+    read_again: Option<Instant>,
+    /// What the file of dead letters looked like when they were counted, and when that was.
+    letters: Option<(u64, SystemTime)>,
+    counted: Option<Instant>,
+    /// When it was last said that events were refused, and how many were since.
+    complained: Option<Instant>,
+    unsaid: u64,
+    random: RandomState,
+}
+
+/// The way to one site.
+#[derive(Default)]
+struct Channel {
+    lanes: Lanes,
+    circuit: Circuit,
+    on_their_way: usize,
+}
+
+/// An event that was sent, and what came of it.
+struct Sent {
+    site: String,
+    lane: LaneId,
+    pending: Pending,
+    answer: Answer,
+}
+
+/// When delivery ends.
+pub(super) struct Ending {
+    /// The program was told to stop: what is here is delivered, for so long.
+    pub stop: CancellationToken,
+    pub drain: Duration,
+    /// Nothing more comes.
+    pub closed: CancellationToken,
+}
+
+impl Delivery {
+    /// Delivers until the end. What is on its way then is sent again after the next start.
+    pub(super) async fn run(mut self, ending: Ending) {
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let now = Instant::now();
+            self.read(now);
+            self.send(now);
+            self.report();
+            let is_closed = ending.closed.is_cancelled();
+            if deadline.is_some_and(|deadline| deadline <= now) || is_closed && self.is_idle(now) {
+                return;
+            }
+            let wake = [Some(now + LOOK_EVERY), deadline, self.wakes_at(now)].into_iter().flatten().min();
+            tokio::select! {
+                Some(sent) = self.state.requests.join_next() => match sent {
+                    Ok(sent) => self.settle(sent),
+                    Err(error) => tracing::error!(%error, "a delivery broke off; the next start sends its event again"),
+                },
+                () = self.grown.notified() => {}
+                () = sleep_until(wake.unwrap_or(now).into()) => {}
+                () = ending.stop.cancelled(), if deadline.is_none() => deadline = Some(Instant::now() + ending.drain),
+                () = ending.closed.cancelled(), if !is_closed => {
+                    deadline.get_or_insert(Instant::now() + ending.drain);
+                }
+            }
+        }
+    }
+
+    /// Reads on, as far as there is room.
+    fn read(&mut self, now: Instant) {
+        let state = &mut self.state;
+        if state.read_again.is_some_and(|again| now < again) {
+            return;
+        }
+        state.read_again = None;
+        while state.held.room() > 0 {
+            match self.store.read(&mut state.cursor, READ_BYTES.min(state.held.room())) {
+                Ok(kept) if kept.is_empty() => return,
+                Ok(kept) => {
+                    for kept in kept {
+                        state.held.add(&kept);
+                        let channel = state.channels.entry(kept.record.site.clone()).or_default();
+                        channel.lanes.push(kept.place, kept.record);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the journal can't be read; after a start anew, what is damaged is cut");
+                    state.read_again = Some(now + PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sends what may be sent.
+    fn send(&mut self, now: Instant) {
+        let sites = self.sites.load();
+        let mut homeless = Vec::new();
+        for (name, channel) in &mut self.state.channels {
+            while channel.on_their_way < self.parallel && channel.circuit.admits(now, channel.on_their_way) {
+                let Some((lane, pending)) = channel.lanes.next(now) else { break };
+                if !self.store.holds(pending.place) {
+                    // It gave way to newer ones.
+                    self.state.held.remove(pending.place);
+                    channel.lanes.done(lane);
+                    continue;
+                }
+                channel.on_their_way += 1;
+                let Some(site) = sites.get(name.as_str()).cloned() else {
+                    homeless.push((name.clone(), lane, pending));
+                    continue;
+                };
+                let (client, name) = (self.client.clone(), name.clone());
+                self.state.requests.spawn(async move {
+                    let answer = client.send(&site, &pending.record).await;
+                    Sent { site: name, lane, pending, answer }
+                });
+            }
+        }
+        for (site, lane, pending) in homeless {
+            let why = "no pair of the configuration has this site".to_owned();
+            self.settle(Sent { site, lane, pending, answer: Answer { attempt: Attempt::Refused, why } });
+        }
+    }
+
+    /// Draws the conclusions from an answer.
+    fn settle(&mut self, Sent { site, lane, pending, answer: Answer { attempt, why } }: Sent) {
+        self.counts.tried(attempt);
+        let now = Instant::now();
+        let spread = self.spread(&pending);
+        let Some(channel) = self.state.channels.get_mut(&site) else { return };
+        channel.on_their_way -= 1;
+        if matches!(attempt, Attempt::Ok | Attempt::Refused) {
+            if channel.circuit.answered() {
+                tracing::info!(site, "KISSmetrics takes events again");
+            }
+        } else if channel.circuit.failed(now, spread) {
+            tracing::warn!(site, why, "KISSmetrics takes no events: they wait, and it is asked now and then");
+        }
+        // One that is refused over and over while others are taken would hold up its person, and its segment, for ever.
+        let is_hopeless =
+            attempt == Attempt::ServerError && pending.tries >= MOST_TRIES && channel.circuit.opens_at().is_none();
+        let is_done = match attempt {
+            Attempt::Ok => true,
+            Attempt::Refused => self.bury(&pending, why),
+            _ if is_hopeless => self.bury(&pending, format!("{why}, {} times", pending.tries)),
+            _ => false,
+        };
+        let Some(channel) = self.state.channels.get_mut(&site) else { return };
+        if is_done {
+            self.counts.count(if attempt == Attempt::Ok { Fate::Delivered } else { Fate::Dead }, 1);
+            channel.lanes.done(lane);
+            self.state.held.remove(pending.place);
+            self.store.done(pending.place);
+        } else {
+            channel.lanes.rest(lane, now + pause_after(pending.tries, spread));
+        }
+    }
+
+    /// Sets an event aside; whether that was possible.
+    fn bury(&mut self, pending: &Pending, why: String) -> bool {
+        let id = pending.place.into();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.state.unsaid += 1;
+        // Where one is refused, perhaps all are.
+        if self.state.complained.is_none_or(|last| last.elapsed() >= QUIET) {
+            let (events, site) = (self.state.unsaid, &pending.record.site);
+            tracing::warn!(events, site, why, "events were refused: `crosslink outbox list` shows them");
+            self.state.complained = Some(Instant::now());
+            self.state.unsaid = 0;
+        }
+        let letter = DeadLetter { id, record: Record::clone(&pending.record), why, since };
+        let buried = self.letters.add(&letter);
+        if let Err(error) = &buried {
+            tracing::error!(%id, %error, "a refused event can't be set aside; it is tried again");
+        }
+        buried.is_ok()
+    }
+
+    /// A random part of one, other for each try.
+    fn spread(&self, pending: &Pending) -> f64 {
+        let random = self.state.random.hash_one((pending.place, pending.tries));
+        f64::from(u32::try_from(random >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+    }
+
+    /// When something may be sent that may not now, though nothing happens.
+    fn wakes_at(&self, now: Instant) -> Option<Instant> {
+        let wakes = self.state.channels.values().filter_map(|channel| {
+            let wake = channel.lanes.wakes_at(now)?;
+            match channel.circuit.opens_at() {
+                Some(_) if channel.on_their_way > 0 => None,
+                Some(until) => Some(wake.max(until)),
+                None => (channel.on_their_way < self.parallel).then_some(wake),
+            }
+        });
+        wakes.min()
+    }
+
+    /// Whether all is delivered, or nothing can be for now. Whoever stops does not wait for a next try.
+    fn is_idle(&self, now: Instant) -> bool {
+        let may_send =
+            |channel: &Channel| channel.lanes.wakes_at(now) == Some(now) && channel.circuit.opens_at().is_none();
+        self.state.requests.is_empty() && !self.state.channels.values().any(may_send)
+    }
+
+    /// Tells the operator how it goes.
+    fn report(&mut self) {
+        let open = self.state.channels.values().filter(|channel| channel.circuit.opens_at().is_some()).count();
+        self.counts.open_circuits.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.counts.oldest_is_of(self.state.held.oldest());
+        if self.state.counted.is_some_and(|counted| counted.elapsed() < LOOK_EVERY) {
+            return;
+        }
+        self.state.counted = Some(Instant::now());
+        let looks = self.letters.looks();
+        if looks != self.state.letters {
+            self.state.letters = looks;
+            self.counts.dead(self.letters.read().map_or(0, |letters| letters.len()));
+        }
+    }
+}
+
+/// How much is read from the disk at once.
+const READ_BYTES: usize = 256 * 1024;
+/// Before a disk that failed is read again.
+const PAUSE: Duration = Duration::from_secs(10);
+/// How often dead letters are counted: commands take from them too.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Between two complaints about events that were refused.
+const QUIET: Duration = Duration::from_secs(60);
+/// With the pauses between them, half an hour.
+const MOST_TRIES: u32 = 30;

@@ -1,0 +1,294 @@
+//! Events on their way to the disk: a queue in memory, and a thread that writes out whatever has come meanwhile at once.
+//!
+//! A visitor only puts his event into the queue. Whoever must know that an event is safe waits for the thread, and all
+//! who wait share one write, and with `durability: each` one `fdatasync`.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::Refused;
+use super::event::{Event, Record};
+use super::frame;
+use super::store::{Store, Writer};
+use crate::metrics::{Fate, OutboxCounts};
+use crate::settings::{Durability, OutboxSettings, WhenFull};
+
+/// Events that are accepted or refused together.
+struct Group {
+    events: Vec<Event>,
+    told: Option<oneshot::Sender<Result<(), Refused>>>,
+}
+
+/// What waits for the journal's thread.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    groups: Vec<Group>,
+    events: usize,
+    is_closed: bool,
+}
+
+impl Queue {
+    /// Adds events, if there is room for all of them.
+    pub(super) fn push(
+        &self,
+        events: Vec<Event>,
+        told: Option<oneshot::Sender<Result<(), Refused>>>,
+    ) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(Refused::Stopping);
+        }
+        if state.events + events.len() > MOST_QUEUED {
+            return Err(Refused::Busy);
+        }
+        state.events += events.len();
+        state.groups.push(Group { events, told });
+        let was_empty = state.groups.len() == 1;
+        drop(state);
+        if was_empty {
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes nothing more; what is there is still written.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for events, at most for so long, and gives them with whether they are the last.
+    fn take(&self, patience: Duration) -> (Vec<Group>, bool) {
+        let is_idle = |state: &mut Waiting| state.groups.is_empty() && !state.is_closed;
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, is_idle);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.events = 0;
+        (std::mem::take(&mut state.groups), state.is_closed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The journal's thread.
+pub(super) struct Journal {
+    pub queue: Arc<Queue>,
+    pub store: Arc<Store>,
+    pub settings: OutboxSettings,
+    pub counts: Arc<OutboxCounts>,
+    /// Told when there is more to deliver.
+    pub grown: Arc<Notify>,
+    pub state: Open,
+}
+
+/// What the thread has begun.
+#[derive(Default)]
+pub(super) struct Open {
+    segment: Option<Writer>,
+    /// Since when there is something that a power cut would take.
+    unsynced: Option<Instant>,
+    /// After a failure: when the disk is tried again.
+    again: Option<Instant>,
+}
+
+/// What is written at once.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    records: u32,
+    groups: Vec<Group>,
+}
+
+impl Journal {
+    /// Writes until the queue is closed and empty.
+    pub(super) fn run(mut self) {
+        loop {
+            let patience = if self.state.unsynced.is_some() { SYNC_EVERY } else { IDLE };
+            let (groups, is_last) = self.queue.take(patience);
+            let is_idle = groups.is_empty();
+            let mut batch = Batch::default();
+            for group in groups {
+                self.add(group, &mut batch);
+                if batch.bytes.len() as u64 >= self.longest().min(LARGEST_BATCH) {
+                    self.commit(std::mem::take(&mut batch));
+                }
+            }
+            self.commit(batch);
+            if is_last {
+                return self.seal();
+            }
+            if self.state.unsynced.is_some_and(|since| since.elapsed() >= SYNC_EVERY) {
+                self.sync();
+            }
+            // What was delivered does not stay on the disk.
+            if is_idle && self.state.segment.as_ref().is_some_and(|segment| self.store.is_done(segment)) {
+                self.seal();
+            }
+        }
+    }
+
+    /// Adds a group to a batch, or refuses it.
+    fn add(&mut self, group: Group, batch: &mut Batch) {
+        let accepted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let begin = batch.bytes.len();
+        for event in &group.events {
+            let record = Record::of(event, accepted);
+            let is_tellable = record.is_tellable();
+            match serde_json::to_vec(&record) {
+                Ok(json) if is_tellable && json.len() <= frame::LONGEST => frame::append(&json, &mut batch.bytes),
+                _ => {
+                    batch.bytes.truncate(begin);
+                    return self.refuse(group, Refused::TooLarge);
+                }
+            }
+        }
+        if !self.has_room(batch.bytes.len()) {
+            batch.bytes.truncate(begin);
+            return self.refuse(group, Refused::Full);
+        }
+        batch.records += u32::try_from(group.events.len()).unwrap_or(u32::MAX);
+        batch.groups.push(group);
+    }
+
+    /// Whether so many bytes more may be written; makes room where older events give way.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let bytes = bytes as u64;
+        while self.store.bytes() + bytes > self.settings.max_bytes {
+            if self.settings.when_full == WhenFull::RefuseNew || bytes > self.settings.max_bytes {
+                return false;
+            }
+            let lost = self.store.drop_oldest().or_else(|| {
+                self.seal();
+                self.store.drop_oldest()
+            });
+            match lost {
+                Some(lost) => self.counts.count(Fate::Dropped, u64::from(lost)),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Writes a batch and tells those who wait.
+    fn commit(&mut self, batch: Batch) {
+        if batch.groups.is_empty() {
+            return;
+        }
+        let written = self.write(&batch.bytes, batch.records);
+        self.counts.accepting.set(i64::from(written));
+        if !written {
+            for group in batch.groups {
+                self.refuse(group, Refused::NoRoom);
+            }
+            return;
+        }
+        self.counts.count(Fate::Accepted, u64::from(batch.records));
+        self.grown.notify_one();
+        for told in batch.groups.into_iter().filter_map(|group| group.told) {
+            // Perhaps nobody waits any more.
+            let _ = told.send(Ok(()));
+        }
+    }
+
+    /// Puts records on the disk, all of them or none; whether that was possible.
+    fn write(&mut self, bytes: &[u8], records: u32) -> bool {
+        if self.state.again.is_some_and(|again| Instant::now() < again) {
+            return false;
+        }
+        match self.try_write(bytes, records) {
+            Ok(()) => {
+                if self.state.again.take().is_some() {
+                    tracing::info!("the journal can be written again: events are accepted");
+                }
+                true
+            }
+            Err(error) => {
+                if self.state.again.is_none() {
+                    let directory = self.settings.directory.display();
+                    tracing::error!(%directory, %error, "the journal can't be written: no events are accepted");
+                }
+                self.state.again = Some(Instant::now() + PAUSE);
+                false
+            }
+        }
+    }
+
+    fn try_write(&mut self, bytes: &[u8], records: u32) -> std::io::Result<()> {
+        if self.state.segment.as_ref().is_some_and(|segment| segment.bytes() >= self.longest()) {
+            self.seal();
+        }
+        let segment = match &mut self.state.segment {
+            Some(segment) => segment,
+            none => none.insert(self.store.begin()?),
+        };
+        segment.append(bytes)?;
+        match self.settings.durability {
+            Durability::Each => {
+                if let Err(error) = segment.sync() {
+                    // What a failed `fsync` leaves on the disk nobody knows, and another one would not tell.
+                    segment.take_back(bytes.len());
+                    self.seal();
+                    return Err(error);
+                }
+            }
+            Durability::Batch => drop(self.state.unsynced.get_or_insert_with(Instant::now)),
+        }
+        if let Some(segment) = &self.state.segment {
+            self.store.grew(segment, records);
+        }
+        Ok(())
+    }
+
+    /// From which length on a segment is long enough.
+    fn longest(&self) -> u64 {
+        (self.settings.max_bytes / SEGMENTS).min(LONGEST_SEGMENT)
+    }
+
+    /// The next record begins another segment.
+    fn seal(&mut self) {
+        self.sync();
+        if let Some(segment) = self.state.segment.take() {
+            self.store.seal(&segment);
+        }
+    }
+
+    /// What was written with `durability: batch` is safe from a power cut after this.
+    fn sync(&mut self) {
+        if self.state.unsynced.take().is_none() {
+            return;
+        }
+        if let Some(Err(error)) = self.state.segment.as_ref().map(Writer::sync) {
+            tracing::error!(%error, "a power cut now would take events: the disk did not confirm that it has them");
+        }
+    }
+
+    fn refuse(&self, group: Group, why: Refused) {
+        self.counts.count(why.fate(), group.events.len() as u64);
+        if let Some(told) = group.told {
+            let _ = told.send(Err(why));
+        }
+    }
+}
+
+/// At some 300 bytes each, 3 MB.
+const MOST_QUEUED: usize = 10_000;
+/// At most this and one group more are written at once.
+const LARGEST_BATCH: u64 = 1024 * 1024;
+/// Into how many segments a full journal is divided, so that not all of it is lost when the oldest goes.
+const SEGMENTS: u64 = 16;
+const LONGEST_SEGMENT: u64 = 8 * 1024 * 1024;
+/// With `durability: batch`, how much time a power cut takes.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// After this, what was delivered is taken from the disk.
+const IDLE: Duration = Duration::from_secs(10);
+/// Between two attempts to write to a full disk.
+const PAUSE: Duration = Duration::from_secs(1);

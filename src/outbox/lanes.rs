@@ -1,0 +1,159 @@
+//! The events that are read and not delivered yet, each behind the earlier ones of its person.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::event::Record;
+use super::segments::Place;
+use super::store::Kept;
+
+/// The persons of one site that have events, each in a lane of its own. Two persons may share one by chance, which costs
+/// them nothing but time.
+#[derive(Default)]
+pub(super) struct Lanes {
+    events: HashMap<LaneId, VecDeque<Pending>>,
+    /// Lanes whose first event may be sent now.
+    ready: VecDeque<LaneId>,
+    /// Lanes whose first event came to nothing and waits for its next try.
+    resting: BinaryHeap<Reverse<(Instant, LaneId)>>,
+    /// By what persons become numbers.
+    hasher: RandomState,
+}
+
+/// The number of a person's lane.
+pub(super) type LaneId = u64;
+
+/// An event that is not delivered yet.
+#[derive(Clone)]
+pub(super) struct Pending {
+    pub place: Place,
+    pub record: Arc<Record>,
+    /// How often it was sent.
+    pub tries: u32,
+}
+
+impl Lanes {
+    /// Adds an event behind the others of its person.
+    pub(super) fn push(&mut self, place: Place, record: Record) {
+        let id = self.hasher.hash_one(&record.person);
+        let lane = self.events.entry(id).or_default();
+        lane.push_back(Pending { place, record: Arc::new(record), tries: 0 });
+        if lane.len() == 1 {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// The first event of a lane that is neither resting nor on its way. Until [`Self::done`] or [`Self::rest`] no other
+    /// one of this lane comes.
+    pub(super) fn next(&mut self, now: Instant) -> Option<(LaneId, Pending)> {
+        while let Some(Reverse((until, id))) = self.resting.peek().copied() {
+            if until > now {
+                break;
+            }
+            self.resting.pop();
+            self.ready.push_back(id);
+        }
+        let id = self.ready.pop_front()?;
+        let pending = self.events.get_mut(&id)?.front_mut()?;
+        pending.tries = pending.tries.saturating_add(1);
+        Some((id, pending.clone()))
+    }
+
+    /// The first event of a lane is done with; gives its place.
+    pub(super) fn done(&mut self, id: LaneId) -> Option<Place> {
+        let lane = self.events.get_mut(&id)?;
+        let done = lane.pop_front();
+        if lane.is_empty() {
+            self.events.remove(&id);
+        } else {
+            self.ready.push_back(id);
+        }
+        done.map(|pending| pending.place)
+    }
+
+    /// The first event of a lane is sent again, not before a time.
+    pub(super) fn rest(&mut self, id: LaneId, until: Instant) {
+        self.resting.push(Reverse((until, id)));
+    }
+
+    /// When the next event may be sent: now, later, or not before something else happens.
+    pub(super) fn wakes_at(&self, now: Instant) -> Option<Instant> {
+        if self.ready.is_empty() { self.resting.peek().map(|Reverse((until, _))| *until) } else { Some(now) }
+    }
+}
+
+/// Everything that is read and not done with: bounded, and the oldest is known.
+#[derive(Default)]
+pub(super) struct Held {
+    events: BTreeMap<Place, (usize, u64)>,
+    bytes: usize,
+}
+
+impl Held {
+    pub(super) fn add(&mut self, kept: &Kept) {
+        let bytes = kept.bytes + OVERHEAD;
+        self.events.insert(kept.place, (bytes, kept.record.accepted));
+        self.bytes += bytes;
+    }
+
+    pub(super) fn remove(&mut self, place: Place) {
+        if let Some((bytes, _)) = self.events.remove(&place) {
+            self.bytes -= bytes;
+        }
+    }
+
+    /// How many bytes more may be read.
+    pub(super) fn room(&self) -> usize {
+        MOST_HELD.saturating_sub(self.bytes)
+    }
+
+    /// When the oldest was accepted, in seconds since 1970.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.events.first_key_value().map(|(_, (_, accepted))| *accepted)
+    }
+}
+
+/// Some 30,000 events; beyond that, the disk holds them.
+const MOST_HELD: usize = 16 * 1024 * 1024;
+/// What an event takes in memory besides its text.
+const OVERHEAD: usize = 400;
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::Kind;
+    use super::*;
+    use std::time::Duration;
+
+    fn push(lanes: &mut Lanes, person: &str, number: u32) {
+        let what = Kind::Alias("x".to_owned());
+        let record = Record { site: "s".to_owned(), person: person.to_owned(), what, at: 0, accepted: 0 };
+        lanes.push(Place { segment: 1, number }, record);
+    }
+
+    #[test]
+    fn a_persons_events_come_one_after_the_other_and_hold_up_nobody_else() {
+        let (mut lanes, now) = (Lanes::default(), Instant::now());
+        for (number, person) in (0..).zip(["bob", "bob", "eve", "bob"]) {
+            push(&mut lanes, person, number);
+        }
+        let next =
+            |lanes: &mut Lanes, now| lanes.next(now).map(|(id, pending)| (id, pending.place.number, pending.tries));
+        let (bob, number, tries) = next(&mut lanes, now).unwrap();
+        assert_eq!((number, tries), (0, 1));
+        assert_eq!(next(&mut lanes, now).unwrap().1, 2, "eve's");
+        assert_eq!(next(&mut lanes, now), None, "bob's first is on its way");
+        lanes.rest(bob, now + Duration::from_secs(5));
+        assert_eq!((next(&mut lanes, now), lanes.wakes_at(now)), (None, Some(now + Duration::from_secs(5))));
+        let later = now + Duration::from_secs(5);
+        assert_eq!(next(&mut lanes, later), Some((bob, 0, 2)), "the same one again");
+        assert_eq!(lanes.done(bob).unwrap().number, 0);
+        assert_eq!(next(&mut lanes, later), Some((bob, 1, 1)));
+        lanes.done(bob);
+        assert_eq!(next(&mut lanes, later), Some((bob, 3, 1)));
+        lanes.done(bob);
+        assert_eq!((next(&mut lanes, later), lanes.wakes_at(later)), (None, None));
+    }
+}

@@ -1,0 +1,198 @@
+//! What KISSmetrics is to know, on its way there: kept on the disk until it was delivered.
+//!
+//! | file | is |
+//! |---|---|
+//! | `event` | what there is to tell, and the request that tells it |
+//! | `journal` | the queue in memory, and the thread that writes it to the disk |
+//! | `frame`, `store`, `segments`, `notes` | records in files, those files, what is known of them, and what of them was delivered |
+//! | `delivery` | from the disk to the service, with `lanes`, `circuit` and `client` |
+//! | `dead_letters`, `resend` | what the service refused, and how it is sent once more |
+//!
+//! The way of an event: [`Outbox::accept`] puts it into a queue, one thread writes what has come to the newest segment, and
+//! another one reads it there, sends it, and notes that it was delivered. What the program is told to keep it keeps
+//! through `kill -9`; what was on its way then is sent again, with the time of the event, by which KISSmetrics counts it
+//! once.
+
+mod circuit;
+mod client;
+mod dead_letters;
+mod delivery;
+mod event;
+mod frame;
+mod journal;
+mod lanes;
+mod notes;
+mod resend;
+mod segments;
+mod store;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+pub use dead_letters::{DeadLetter, DeadLetters, LetterId};
+pub use event::{Event, Kind, Properties, Record, What};
+pub use resend::{Resent, resend};
+
+use crate::metrics::{Fate, OutboxCounts};
+use crate::settings::{LiveSites, OutboxSettings};
+use client::Client;
+use delivery::{Delivery, Ending};
+use journal::{Journal, Queue};
+use store::Store;
+
+/// Takes events. Clones put into the same queue.
+#[derive(Clone)]
+pub struct Outbox {
+    queue: Arc<Queue>,
+    counts: Arc<OutboxCounts>,
+}
+
+/// Why events were not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The journal is as large as `outbox.max_bytes` allows, and nothing gives way.
+    Full,
+    /// The disk is full, or fails.
+    NoRoom,
+    /// More have come at once than the disk can take; at most 10,000 wait.
+    Busy,
+    /// No request can tell one of them: its texts are some 8 KB long.
+    TooLarge,
+    /// The program stops.
+    Stopping,
+}
+
+impl Outbox {
+    /// Begins to take and to deliver events.
+    ///
+    /// # Errors
+    /// The directory can't be used, or the system gives no threads.
+    pub fn start(
+        settings: &OutboxSettings,
+        sites: LiveSites,
+        counts: Arc<OutboxCounts>,
+        stop: CancellationToken,
+        drain: Duration,
+    ) -> io::Result<(Self, Running)> {
+        let letters = DeadLetters::of(&settings.directory, settings.max_bytes);
+        let store = Arc::new(Store::open(&settings.directory, Arc::clone(&counts))?);
+        letters.mend()?;
+        let (queue, grown, closed) = (Arc::<Queue>::default(), Arc::<Notify>::default(), CancellationToken::new());
+        let journal = Journal {
+            queue: Arc::clone(&queue),
+            store: Arc::clone(&store),
+            settings: settings.clone(),
+            counts: Arc::clone(&counts),
+            grown: Arc::clone(&grown),
+            state: journal::Open::default(),
+        };
+        let client = Client::new(settings).map_err(io::Error::other)?;
+        let (parallel, state) = (settings.parallel, delivery::UnderWay::default());
+        let delivery = Delivery { store, sites, counts: Arc::clone(&counts), grown, client, parallel, letters, state };
+        let ending = Ending { stop, drain, closed: closed.clone() };
+        // A runtime of its own: where it reads files, it keeps nobody else waiting.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let journal = named("journal").spawn(move || journal.run())?;
+        let delivery = named("delivery").spawn(move || {
+            runtime.block_on(delivery.run(ending));
+            // A look-up of a name may still be waiting.
+            runtime.shutdown_background();
+        })?;
+        let outbox = Self { queue, counts };
+        Ok((outbox.clone(), Running { outbox, journal, delivery, closed, drain }))
+    }
+
+    /// Puts an event into the queue, at once: nobody waits for a disk. It is written within a moment; what is still in the
+    /// queue when the program is killed is lost.
+    ///
+    /// # Errors
+    /// There is no room in the queue, or the program stops. If the disk has no room, that is counted later.
+    pub fn accept(&self, event: Event) -> Result<(), Refused> {
+        self.push(vec![event], None)
+    }
+
+    /// Accepts all of some events or none, and waits until they are as safe as `outbox.durability` says: with `each` on
+    /// the disk, so that neither a `kill -9` nor a power cut takes them; with `batch` with the system, which keeps them
+    /// through a `kill -9`, and has them on the disk a second later.
+    ///
+    /// # Errors
+    /// They were not accepted. After an error of the disk one may still be delivered.
+    pub async fn accept_durably(&self, events: Vec<Event>) -> Result<(), Refused> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let (tell, told) = oneshot::channel();
+        self.push(events, Some(tell))?;
+        told.await.unwrap_or(Err(Refused::Stopping))
+    }
+
+    fn push(&self, events: Vec<Event>, tell: Option<oneshot::Sender<Result<(), Refused>>>) -> Result<(), Refused> {
+        let number = events.len() as u64;
+        self.queue.push(events, tell).inspect_err(|refused| self.counts.count(refused.fate(), number))
+    }
+}
+
+/// The outbox's threads.
+pub struct Running {
+    outbox: Outbox,
+    journal: JoinHandle<()>,
+    delivery: JoinHandle<()>,
+    closed: CancellationToken,
+    drain: Duration,
+}
+
+impl Running {
+    /// Takes no more events, writes what is in the queue, and delivers what can be delivered in the time that is left. The
+    /// rest stays on the disk.
+    pub async fn finish(self) {
+        let Self { outbox, journal, delivery, closed, drain } = self;
+        outbox.queue.close();
+        let ended = spawn_blocking(move || {
+            let written = journal.join();
+            closed.cancel();
+            (written, delivery.join())
+        });
+        match timeout(drain + LAST_WRITES, ended).await {
+            Ok(Ok((Ok(()), Ok(())))) => {}
+            Ok(_) => tracing::error!("a thread of the outbox broke off"),
+            // A disk that does not answer keeps nobody from stopping.
+            Err(_) => tracing::error!("the outbox could not be closed in time; what it had not written is lost"),
+        }
+    }
+}
+
+impl Refused {
+    /// As what it is counted.
+    fn fate(self) -> Fate {
+        match self {
+            Self::Full => Fate::Full,
+            Self::NoRoom => Fate::NoRoom,
+            Self::Busy | Self::Stopping => Fate::Busy,
+            Self::TooLarge => Fate::TooLarge,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the outbox is full",
+            Self::NoRoom => "the outbox's disk has no room, or fails",
+            Self::Busy => "more events have come at once than the outbox can take",
+            Self::TooLarge => "an event is too large to be told in one request",
+            Self::Stopping => "the program stops",
+        })
+    }
+}
+
+/// How long a disk is waited for at the end.
+const LAST_WRITES: Duration = Duration::from_secs(5);

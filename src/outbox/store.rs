@@ -1,0 +1,506 @@
+//! The journal on the disk: segments of records, and beside each a file that notes which of them were delivered.
+//!
+//! `00000007.journal` is the seventh segment. Only the newest is written to, and only by the program that made it: a
+//! restart begins another one, so what is noted of a record never becomes true of a later one. A segment goes when all of
+//! it was delivered.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::event::Record;
+use super::frame::{Frames, HEADER, LONGEST};
+use super::notes::Notes;
+use super::segments::{Place, Segment, Segments, Size};
+use crate::metrics::{Fate, OutboxCounts};
+
+/// All segments of a directory.
+pub(super) struct Store {
+    directory: PathBuf,
+    segments: Mutex<Segments>,
+    counts: Arc<OutboxCounts>,
+    /// Held for as long as the program runs, so that no other one writes here.
+    _lock: File,
+}
+
+/// How far somebody has read.
+#[derive(Default)]
+pub(super) struct Cursor {
+    next: Option<(Place, u64)>,
+    file: Option<(u64, File)>,
+}
+
+/// A record that was read, and how many bytes it takes.
+pub(super) struct Kept {
+    pub place: Place,
+    pub record: Record,
+    pub bytes: usize,
+}
+
+impl Store {
+    /// Takes a directory and reads what is left there. What was cut off or damaged at the end of a segment is taken away,
+    /// and counted.
+    ///
+    /// # Errors
+    /// Another program has it, it can't be read, or it holds a journal of another version.
+    pub(super) fn open(directory: &Path, counts: Arc<OutboxCounts>) -> io::Result<Self> {
+        let lock = private().create(true).truncate(false).open(directory.join("lock"))?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another crosslink uses it")),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => {}
+        }
+        let store = Self { directory: directory.to_owned(), segments: Mutex::default(), counts, _lock: lock };
+        let mut segments = store.lock();
+        for (number, path) in numbered(directory, JOURNAL)? {
+            segments.insert(number, store.read_left(number, &path)?);
+        }
+        for (number, path) in numbered(directory, NOTES)? {
+            if segments.get(number).is_none() {
+                fs::remove_file(path)?;
+            }
+        }
+        let done: Vec<u64> = segments.from(0).filter(|(_, segment)| segment.left() == 0).map(|(n, _)| n).collect();
+        for number in done {
+            store.clear(&mut segments, number);
+        }
+        store.tell(&segments);
+        drop(segments);
+        Ok(store)
+    }
+
+    /// What a segment holds that an earlier run left.
+    fn read_left(&self, number: u64, path: &Path) -> io::Result<Segment> {
+        let bytes = fs::read(path)?;
+        // A power cut may leave a file with its length, and nothing but zeros in it.
+        let is_torn = HEADER.starts_with(&bytes) && bytes != HEADER || bytes.iter().all(|byte| *byte == 0);
+        let frames = if is_torn { Some(&[][..]) } else { bytes.strip_prefix(HEADER) };
+        let Some(frames) = frames else {
+            return Err(io::Error::other(format!("{} is no journal of this version", path.display())));
+        };
+        let mut frames = Frames::of(frames);
+        let records = u32::try_from(frames.by_ref().count()).unwrap_or(u32::MAX);
+        let whole = HEADER.len() + frames.whole;
+        if whole != bytes.len() {
+            let file = OpenOptions::new().write(true).open(path)?;
+            file.write_all_at(HEADER, 0)?;
+            file.set_len(whole as u64)?;
+            self.counts.count(Fate::Torn, 1);
+            let file = path.display();
+            tracing::warn!(%file, from = whole, to = bytes.len(), "this part of the journal was not whole, and is cut");
+        }
+        let notes = Notes::read(&self.path(number, NOTES), records)?;
+        Ok(Segment { bytes: whole as u64, records, notes, is_sealed: true })
+    }
+
+    /// Begins a segment, to which the caller alone writes.
+    pub(super) fn begin(&self) -> io::Result<Writer> {
+        let number = self.lock().last + 1;
+        let path = self.path(number, JOURNAL);
+        let begun = || -> io::Result<File> {
+            let mut file = private().create_new(true).open(&path)?;
+            file.write_all(HEADER)?;
+            // A file whose name is not on the disk is lost with all that is in it.
+            File::open(&self.directory)?.sync_all()?;
+            Ok(file)
+        };
+        let file = begun().inspect_err(|_| drop(fs::remove_file(&path)))?;
+        let bytes = HEADER.len() as u64;
+        let notes = Notes::none(self.path(number, NOTES));
+        let mut segments = self.lock();
+        segments.insert(number, Segment { bytes, records: 0, notes, is_sealed: false });
+        // The one before was perhaps kept only for its number.
+        let done = segments.from(0).find(|(_, segment)| segment.is_sealed && segment.left() == 0);
+        if let Some(number) = done.map(|(number, _)| number) {
+            self.clear(&mut segments, number);
+        }
+        self.tell(&segments);
+        Ok(Writer { number, file, bytes })
+    }
+
+    /// Notes that records were added to a segment, which others may read from now on.
+    pub(super) fn grew(&self, writer: &Writer, records: u32) {
+        let mut segments = self.lock();
+        segments.change(writer.number, |segment| {
+            segment.bytes = writer.bytes;
+            segment.records += records;
+        });
+        self.tell(&segments);
+    }
+
+    /// Notes that a segment grows no more.
+    pub(super) fn seal(&self, writer: &Writer) {
+        let mut segments = self.lock();
+        segments.change(writer.number, |segment| segment.is_sealed = true);
+        self.clear_if_done(&mut segments, writer.number);
+        self.tell(&segments);
+    }
+
+    /// Notes that a record was delivered, or set aside. A segment of which nothing is left goes.
+    pub(super) fn done(&self, place: Place) {
+        let mut segments = self.lock();
+        segments.change(place.segment, |segment| segment.notes.add(place.number));
+        self.clear_if_done(&mut segments, place.segment);
+        self.tell(&segments);
+    }
+
+    fn clear_if_done(&self, segments: &mut Segments, number: u64) {
+        if segments.get(number).is_some_and(|segment| segment.is_sealed && segment.left() == 0) {
+            self.clear(segments, number);
+        }
+    }
+
+    /// Takes away the oldest segment that grows no more, and gives how many records were lost with it.
+    pub(super) fn drop_oldest(&self) -> Option<u32> {
+        let mut segments = self.lock();
+        let (number, segment) = segments.from(0).find(|(_, segment)| segment.is_sealed && segment.records > 0)?;
+        let lost = segment.left();
+        self.clear(&mut segments, number);
+        self.tell(&segments);
+        Some(lost)
+    }
+
+    /// Whether a record's segment is still there.
+    pub(super) fn holds(&self, place: Place) -> bool {
+        self.lock().get(place.segment).is_some_and(|segment| place.number < segment.records)
+    }
+
+    /// Whether all of a segment that holds something was delivered.
+    pub(super) fn is_done(&self, writer: &Writer) -> bool {
+        self.lock().get(writer.number).is_some_and(|segment| segment.records > 0 && segment.left() == 0)
+    }
+
+    /// How many bytes all segments take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.lock().total().bytes
+    }
+
+    /// Reads on, up to `most` bytes or one record. What was delivered is left out; nothing comes where the journal ends.
+    pub(super) fn read(&self, cursor: &mut Cursor, most: usize) -> io::Result<Vec<Kept>> {
+        while let Some((place, from, to)) = self.part(cursor) {
+            let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(usize::MAX).min(most.max(LONGEST + 8))];
+            self.file(cursor, place.segment)?.read_exact_at(&mut bytes, from)?;
+            let (kept, whole, next) = self.kept(&bytes, place);
+            if whole == 0 {
+                let path = self.path(place.segment, JOURNAL);
+                return Err(io::Error::other(format!("{} is damaged at byte {from}", path.display())));
+            }
+            cursor.next = Some((next, from + whole as u64));
+            if !kept.is_empty() {
+                return Ok(kept);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The whole records among some bytes, how many bytes those are, and the place behind them.
+    fn kept(&self, bytes: &[u8], mut place: Place) -> (Vec<Kept>, usize, Place) {
+        let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
+        let mut frames = Frames::of(bytes);
+        let segments = self.lock();
+        let notes = segments.get(place.segment).map(|segment| &segment.notes);
+        for frame in frames.by_ref() {
+            if notes.is_some_and(|notes| !notes.has(place.number)) {
+                match serde_json::from_slice(frame) {
+                    Ok(record) => kept.push(Kept { place, record, bytes: frame.len() }),
+                    Err(_) => unreadable.push(place),
+                }
+            }
+            place.number += 1;
+        }
+        drop(segments);
+        for place in unreadable {
+            // Its checksum was right, so another version has written it.
+            self.counts.count(Fate::Torn, 1);
+            self.done(place);
+        }
+        (kept, frames.whole, place)
+    }
+
+    /// From where to where to read next; `None` at the end of the journal.
+    fn part(&self, cursor: &Cursor) -> Option<(Place, u64, u64)> {
+        let segments = self.lock();
+        let (place, offset) = cursor.next.unwrap_or((Place { segment: 0, number: 0 }, 0));
+        // Of the segment where the cursor stands the rest, of one behind it all.
+        segments.from(place.segment).find_map(|(number, segment)| {
+            let begin = (Place { segment: number, number: 0 }, HEADER.len() as u64);
+            let (place, from) = if number == place.segment { (place, offset) } else { begin };
+            (from < segment.bytes).then_some((place, from, segment.bytes))
+        })
+    }
+
+    fn file<'c>(&self, cursor: &'c mut Cursor, number: u64) -> io::Result<&'c File> {
+        let file = match cursor.file.take() {
+            Some((known, file)) if known == number => file,
+            _ => File::open(self.path(number, JOURNAL))?,
+        };
+        Ok(&cursor.file.insert((number, file)).1)
+    }
+
+    /// Takes a segment away. Of the newest only what it held: its number must not be given again.
+    fn clear(&self, segments: &mut Segments, number: u64) {
+        let (journal, notes) = (self.path(number, JOURNAL), self.path(number, NOTES));
+        let cleared = if number == segments.last {
+            let bytes = HEADER.len() as u64;
+            let empty = Segment { bytes, records: 0, notes: Notes::none(notes.clone()), is_sealed: true };
+            segments.insert(number, empty);
+            File::options().write(true).open(&journal).and_then(|file| file.set_len(bytes))
+        } else {
+            segments.remove(number);
+            fs::remove_file(&journal)
+        };
+        // Without its segment, a file of notes is of no use and not missed.
+        let forgotten = fs::remove_file(&notes).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        });
+        if let Err(error) = cleared.and(forgotten) {
+            tracing::warn!(file = %journal.display(), %error, "a part of the journal that is done could not be removed");
+        }
+    }
+
+    fn path(&self, number: u64, kind: &str) -> PathBuf {
+        self.directory.join(format!("{number:08}.{kind}"))
+    }
+
+    /// Tells the operator how much there is.
+    fn tell(&self, segments: &Segments) {
+        let Size { bytes, left } = segments.total();
+        self.counts.holds(left, bytes);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Segments> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Appends to the newest segment.
+pub(super) struct Writer {
+    number: u64,
+    file: File,
+    bytes: u64,
+}
+
+impl Writer {
+    /// Adds bytes, all of them or none.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let written = self.file.write_all_at(bytes, self.bytes);
+        match written {
+            Ok(()) => self.bytes += bytes.len() as u64,
+            // On a full disk a file can always become shorter.
+            Err(_) => self.take_back(0),
+        }
+        written
+    }
+
+    /// Takes away the last bytes that were added.
+    pub(super) fn take_back(&mut self, bytes: usize) {
+        self.bytes -= bytes as u64;
+        if let Err(error) = self.file.set_len(self.bytes) {
+            tracing::warn!(%error, "the journal could not be cut to what is whole; the next start will do it");
+        }
+    }
+
+    /// Waits until all of it is on the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// How long the segment is.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// A file that only its owner reads, since it holds identities.
+pub(super) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
+/// The files of a kind, with their numbers, the oldest first.
+fn numbered(directory: &Path, kind: &str) -> io::Result<BTreeMap<u64, PathBuf>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        if let Some(number) = number.filter(|_| path.extension().is_some_and(|extension| extension == kind)) {
+            files.insert(number, path);
+        }
+    }
+    Ok(files)
+}
+
+const JOURNAL: &str = "journal";
+const NOTES: &str = "delivered";
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::Kind;
+    use super::super::frame;
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn open(folder: &Path) -> Store {
+        Store::open(folder, Metrics::new(1).add_outbox()).unwrap()
+    }
+
+    fn record(person: u32) -> Record {
+        let what = Kind::Alias("x".to_owned());
+        Record { site: "s".to_owned(), person: person.to_string(), what, at: 0, accepted: 0 }
+    }
+
+    /// Adds records about these persons, at once.
+    fn add(store: &Store, writer: &mut Writer, persons: std::ops::Range<u32>) {
+        let mut bytes = Vec::new();
+        for person in persons.clone() {
+            frame::append(&serde_json::to_vec(&record(person)).unwrap(), &mut bytes);
+        }
+        writer.append(&bytes).unwrap();
+        store.grew(writer, u32::try_from(persons.len()).unwrap());
+    }
+
+    /// Whom the records are about that a cursor has not come to, with their places.
+    fn rest(store: &Store, cursor: &mut Cursor) -> Vec<(u32, Place)> {
+        let mut all = Vec::new();
+        loop {
+            let kept = store.read(cursor, 200).unwrap();
+            if kept.is_empty() {
+                return all;
+            }
+            all.extend(kept.into_iter().map(|kept| (kept.record.person.parse().unwrap(), kept.place)));
+        }
+    }
+
+    fn persons(store: &Store) -> Vec<u32> {
+        rest(store, &mut Cursor::default()).into_iter().map(|(person, _)| person).collect()
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut files: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        files.retain(|name| name != "lock");
+        files
+    }
+
+    #[test]
+    fn records_are_read_as_they_come_over_all_segments() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let mut cursor = Cursor::default();
+        assert!(rest(&store, &mut cursor).is_empty());
+        let mut writer = store.begin().unwrap();
+        add(&store, &mut writer, 0..20);
+        let read: Vec<u32> = rest(&store, &mut cursor).into_iter().map(|(person, _)| person).collect();
+        assert_eq!(read, (0..20).collect::<Vec<_>>());
+        assert!(rest(&store, &mut cursor).is_empty());
+        add(&store, &mut writer, 20..21);
+        store.seal(&writer);
+        let mut writer = store.begin().unwrap();
+        add(&store, &mut writer, 21..23);
+        let read: Vec<u32> = rest(&store, &mut cursor).into_iter().map(|(person, _)| person).collect();
+        assert_eq!(read, [20, 21, 22]);
+        assert_eq!(persons(&store), (0..23).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_delivered_is_not_read_again_and_its_segment_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let mut first = store.begin().unwrap();
+        add(&store, &mut first, 0..3);
+        let places: Vec<Place> = rest(&store, &mut Cursor::default()).into_iter().map(|(_, place)| place).collect();
+        store.done(places[1]);
+        assert_eq!(persons(&store), [0, 2]);
+        store.seal(&first);
+        drop(store);
+        let store = open(folder.path());
+        assert_eq!((persons(&store), store.lock().total().left), (vec![0, 2], 2));
+        let mut second = store.begin().unwrap();
+        add(&store, &mut second, 3..4);
+        store.done(places[0]);
+        store.done(places[0]);
+        store.done(places[2]);
+        assert_eq!((persons(&store), files(folder.path())), (vec![3], vec!["00000002.journal".to_owned()]));
+        assert!(!store.holds(places[0]));
+    }
+
+    #[test]
+    fn a_number_is_never_given_twice_and_what_was_delivered_leaves_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 1..4 {
+            let store = open(folder.path());
+            assert!(persons(&store).is_empty());
+            let mut writer = store.begin().unwrap();
+            add(&store, &mut writer, 0..5);
+            for (_, place) in rest(&store, &mut Cursor::default()) {
+                store.done(place);
+            }
+            assert!(store.is_done(&writer));
+            store.seal(&writer);
+            assert_eq!(files(folder.path()), [format!("{number:08}.journal")]);
+            assert_eq!(fs::read(folder.path().join(format!("{number:08}.journal"))).unwrap(), HEADER);
+            assert_eq!(store.bytes(), HEADER.len() as u64);
+        }
+    }
+
+    #[test]
+    fn whatever_a_power_cut_leaves_is_opened_and_goes_on() {
+        let whole = {
+            let folder = tempfile::tempdir().unwrap();
+            let store = open(folder.path());
+            add(&store, &mut store.begin().unwrap(), 0..2);
+            fs::read(folder.path().join("00000001.journal")).unwrap()
+        };
+        for (left, expected) in [
+            (&whole[..], vec![0, 1]),
+            (&whole[..whole.len() - 1], vec![0]),
+            (&whole[..HEADER.len() + 3], vec![]),
+            (HEADER, vec![]),
+            (&HEADER[..7], vec![]),
+            (&[], vec![]),
+            (&[0; 100], vec![]),
+            (&[&whole[..], &[0; 5000]].concat(), vec![0, 1]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("00000001.journal"), left).unwrap();
+            for _ in 0..2 {
+                let store = open(folder.path());
+                assert_eq!(persons(&store), expected, "of {} bytes", left.len());
+                let mut writer = store.begin().unwrap();
+                add(&store, &mut writer, 7..8);
+                assert_eq!(persons(&store).last(), Some(&7));
+                store.done(rest(&store, &mut Cursor::default()).pop().unwrap().1);
+                store.seal(&writer);
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("00000001.journal"), "crosslink outbox 2\n").unwrap();
+        assert!(Store::open(folder.path(), Metrics::new(1).add_outbox()).is_err());
+    }
+
+    #[test]
+    fn the_oldest_gives_way_and_is_not_read_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let mut cursor = Cursor::default();
+        for segment in 0..3 {
+            let mut writer = store.begin().unwrap();
+            add(&store, &mut writer, segment * 10..segment * 10 + 10);
+            store.seal(&writer);
+        }
+        let first = store.read(&mut cursor, 1).unwrap();
+        store.done(first[0].place);
+        let (gone, left) = (store.drop_oldest(), store.drop_oldest());
+        assert!(gone.is_some_and(|lost| lost == 9) && left == Some(10));
+        assert!(!store.holds(first[0].place));
+        let read: Vec<u32> = rest(&store, &mut cursor).into_iter().map(|(person, _)| person).collect();
+        assert_eq!(read, (20..30).collect::<Vec<_>>());
+        assert_eq!((store.drop_oldest(), store.drop_oldest()), (Some(10), None));
+    }
+}

@@ -1,0 +1,605 @@
+//! Events on their way to KISSmetrics: what is accepted arrives, whatever fails.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use crosslink::link::Identity;
+use crosslink::metrics::Metrics;
+use crosslink::outbox::{Event, Outbox, Properties, What};
+use crosslink::sink::Sink;
+use tempfile::TempDir;
+use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::kissmetrics::{Kissmetrics, Mood};
+use crate::support::{Client, PATIENCE, Program, Service, crosslink, eventually, log_file, needs, parse};
+use crate::tls_client;
+
+const KEY: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// A folder with a journal, a key and a configuration.
+struct Site {
+    folder: TempDir,
+    config: String,
+}
+
+impl Site {
+    /// `more` stands under `outbox`.
+    fn new(endpoint: &str, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        fs::create_dir(path("journal")).unwrap();
+        fs::write(path("key"), format!("{KEY}\n")).unwrap();
+        let config = format!(
+            "listen: 127.0.0.1:0
+outbox: {{ directory: {}, timeout: 500ms{more} }}
+pairs:
+  - origin: www.yoursite.com
+    destination: checkout.yoursite.com
+    kissmetrics: {{ key_file: {}, endpoint: '{endpoint}' }}
+",
+            path("journal"),
+            path("key"),
+        );
+        fs::write(path("crosslink.yaml"), &config).unwrap();
+        Self { folder, config }
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.folder.path().join("journal")
+    }
+
+    /// The segments of the journal, the oldest first.
+    fn segments(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.journal()).unwrap().map(|file| file.unwrap().path());
+        let mut segments: Vec<_> = files.filter(|file| file.extension().is_some_and(|e| e == "journal")).collect();
+        segments.sort();
+        segments
+    }
+
+    /// The records in the journal.
+    fn texts(&self) -> Vec<String> {
+        let read = |file: &PathBuf| fs::read(file).unwrap()[19..].to_vec();
+        let bytes: Vec<u8> = self.segments().iter().flat_map(read).collect();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        text.split("{\"site\"").skip(1).map(str::to_owned).collect()
+    }
+
+    /// Runs `crosslink outbox` and gives whether it succeeded and what it printed.
+    fn command(&self, arguments: &[&str]) -> (bool, String) {
+        let config = self.folder.path().join("crosslink.yaml");
+        let output = crosslink().arg("outbox").args(arguments).arg("--config").arg(config).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    }
+}
+
+/// A process that has an outbox, and accepts the events that it is told.
+struct Source {
+    program: Program,
+    tell: Option<ChildStdin>,
+    answers: Receiver<String>,
+}
+
+/// An event for [`Source`]: its number, the person, and what else stands in a line.
+#[derive(Clone)]
+struct Told {
+    person: String,
+    what: String,
+    at: u64,
+}
+
+impl Source {
+    fn start(site: &Site) -> Self {
+        Self::start_in(Command::new(std::env::current_exe().unwrap()), site)
+    }
+
+    /// `command` is this program, or runs it.
+    fn start_in(mut command: Command, site: &Site) -> Self {
+        command.args(["--exact", "outbox::accepts_what_it_is_told", "--nocapture"]);
+        command.env(SOURCE, &site.config).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut program = Program::spawn(command.stderr(log_file("outbox").reopen().unwrap()));
+        let stdout = BufReader::new(program.child.stdout.take().unwrap());
+        let (tell, answers) = channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = line.strip_prefix("event ").map(|line| tell.send(line.to_owned()));
+            }
+        });
+        let tell = program.child.stdin.take();
+        Self { program, tell, answers }
+    }
+
+    fn tell(&mut self, number: usize, event: &Told) {
+        let Told { person, what, at } = event;
+        let line = format!("{number}\t{at}\t{person}\t{what}\n");
+        // A process that was killed is not told any more.
+        let _ = self.tell.as_mut().unwrap().write_all(line.as_bytes());
+    }
+
+    /// Tells an event and waits until it is accepted, or why not.
+    fn ask(&mut self, event: &Told) -> String {
+        self.tell(0, event);
+        let answer = self.answers.recv_timeout(PATIENCE).unwrap();
+        answer.strip_prefix("0 ").unwrap().to_owned()
+    }
+
+    fn accept(&mut self, event: &Told) {
+        assert_eq!(self.ask(event), "accepted");
+    }
+
+    /// Ends it in peace.
+    fn finish(mut self) {
+        drop(self.tell.take());
+        let ended = eventually("its end", || self.program.child.try_wait().unwrap());
+        assert!(ended.success());
+    }
+}
+
+const SOURCE: &str = "CROSSLINK_TEST_OUTBOX";
+
+/// Started by [`Source`], it has an outbox and accepts an event for each line of stdin. Started with the other tests, it
+/// has nothing to do.
+#[test]
+fn accepts_what_it_is_told() {
+    let Ok(config) = std::env::var(SOURCE) else { return };
+    let log = Sink::spawn(io::stderr()).unwrap();
+    tracing_subscriber::fmt().json().with_writer(move || log.clone()).init();
+    let config = parse(&config);
+    let site = config.linker.pairs().find_map(|pair| pair.kissmetrics.clone()).unwrap();
+    let settings = config.fixed.outbox.unwrap();
+    let sites = Arc::new(ArcSwap::from_pointee(config.sites));
+    let counts = Metrics::new(1).add_outbox();
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let lines = {
+        let (send, lines) = tokio::sync::mpsc::unbounded_channel();
+        thread::spawn(move || io::stdin().lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        lines
+    };
+    runtime.block_on(async move {
+        let drain = config.fixed.limits.drain;
+        let (outbox, running) = Outbox::start(&settings, sites, counts, CancellationToken::new(), drain).unwrap();
+        let mut lines = lines;
+        while let Some(line) = lines.recv().await {
+            let parts: Vec<&str> = line.split('\t').collect();
+            let [number, at, person, what @ ..] = parts.as_slice() else { panic!("{line}") };
+            let event =
+                Event { site: site.clone(), person: identity(person), what: read(what), at: at.parse().unwrap() };
+            let (outbox, number) = (outbox.clone(), (*number).to_owned());
+            tokio::spawn(async move {
+                let answer = outbox.accept_durably(vec![event]).await;
+                let answer = answer.map_or_else(|refused| format!("{refused:?}"), |()| "accepted".to_owned());
+                // Not one that is shown only when a test fails.
+                let _ = writeln!(io::stdout(), "event {number} {answer}");
+            });
+        }
+        running.finish().await;
+    });
+}
+
+fn identity(text: &str) -> Identity<'static> {
+    Identity::from_cookie(text.replace('%', "%25").as_bytes()).unwrap().into_owned()
+}
+
+fn read(what: &[&str]) -> What {
+    let named = |named: &[&str]| {
+        let named = named.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned()));
+        Properties::new(named.collect()).unwrap()
+    };
+    match what {
+        ["alias", other] => What::Alias(identity(other)),
+        ["record", name, properties @ ..] => What::Record { name: (*name).to_owned(), properties: named(properties) },
+        ["set", properties @ ..] => What::Set { properties: named(properties) },
+        _ => panic!("{what:?}"),
+    }
+}
+
+fn told(person: &str, what: &str) -> Told {
+    Told { person: person.to_owned(), what: what.to_owned(), at: 1_763_769_600 }
+}
+
+#[test]
+fn requests_are_what_the_vendor_documents() {
+    let service = Kissmetrics::start(Mood::Fine);
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    for (person, what, path, rest) in [
+        (
+            "Xy/Z+0123456789abcdefghijkl=",
+            "alias\tbob@bob.com",
+            "/a",
+            "&_p=Xy%2FZ%2B0123456789abcdefghijkl%3D&_n=bob%40bob.com&_t=1763769600&_d=1",
+        ),
+        ("a,b:c", "record\tCart Checkout", "/e", "&_p=a%2Cb%3Ac&_n=Cart%20Checkout&_t=1763769600&_d=1"),
+        (
+            "Zoë 日本",
+            "record\tarrived\tlink\tcheckout\tpair\tshop to: pay",
+            "/e",
+            "&_p=Zo%C3%AB%20%E6%97%A5%E6%9C%AC&_n=arrived&_t=1763769600&_d=1&link=checkout&pair=shop%20to%3A%20pay",
+        ),
+        (
+            "50%&_k=x#y?",
+            "set\tPlan\t100% + €",
+            "/s",
+            "&_p=50%25%26_k%3Dx%23y%3F&_t=1763769600&_d=1&Plan=100%25%20%2B%20%E2%82%AC",
+        ),
+        ("-_.!~*'()", "alias\t🦀", "/a", "&_p=-_.!~*'()&_n=%F0%9F%A6%80&_t=1763769600&_d=1"),
+    ] {
+        source.accept(&told(person, what));
+        let expected = format!("{path}?_k={KEY}{rest}");
+        eventually("the request", || service.told().contains(&expected).then_some(()));
+    }
+    source.finish();
+    assert_eq!(service.told().len(), 5);
+}
+
+/// The events of a run, each of its own name, so that all can be told apart at the other end.
+struct Run {
+    persons: usize,
+    sent: usize,
+    accepted: HashSet<usize>,
+}
+
+impl Run {
+    fn event(&self, number: usize) -> Told {
+        let person = number * 7919 % self.persons;
+        let what = format!("record\tevent {number}\tperson\t{person}");
+        Told { person: format!("person+{person}@yoursite.com"), what, at: 1_763_769_600 + number as u64 }
+    }
+
+    /// Tells events, up to a hundred at a time, until so many in all are accepted.
+    fn tell(&mut self, source: &mut Source, accepted: usize) {
+        let mut open = 0;
+        while self.accepted.len() < accepted {
+            while open < (accepted - self.accepted.len()).min(100) {
+                source.tell(self.sent, &self.event(self.sent));
+                self.sent += 1;
+                open += 1;
+            }
+            self.note(&source.answers.recv_timeout(PATIENCE).unwrap());
+            open -= 1;
+        }
+    }
+
+    fn note(&mut self, answer: &str) {
+        let (number, answer) = answer.split_once(' ').unwrap();
+        assert_eq!(answer, "accepted");
+        self.accepted.insert(number.parse().unwrap());
+    }
+
+    /// The accepted events that a service was not told.
+    fn missing(&self, service: &Kissmetrics) -> HashSet<usize> {
+        let told: HashSet<_> = service.told().iter().map(|target| number(target)).collect();
+        self.accepted.difference(&told).copied().collect()
+    }
+
+    /// Looks at all that a service was told: each accepted event at least once, none of another person, and the events of
+    /// each person in their order when they come for the first time.
+    fn judge(&self, service: &Kissmetrics) {
+        let mut first = HashSet::new();
+        let mut last = HashMap::new();
+        let told = service.told();
+        for target in &told {
+            let number = number(target);
+            let Told { person, at, .. } = self.event(number);
+            let name = person.trim_start_matches("person+").split('@').next().unwrap();
+            let expected =
+                format!("/e?_k={KEY}&_p=person%2B{name}%40yoursite.com&_n=event%20{number}&_t={at}&_d=1&person={name}");
+            assert_eq!(*target, expected);
+            if first.insert(number) {
+                let before = last.insert(person, number);
+                assert!(before < Some(number), "{before:?} came before {number}");
+            }
+        }
+        let missing = self.missing(service);
+        assert!(missing.is_empty(), "{} of {} are lost: {missing:?}", missing.len(), self.accepted.len());
+        println!(
+            "{} events told, {} accepted, {} requests, {} taken note of, of {} events, each of its person and in its order",
+            self.sent,
+            self.accepted.len(),
+            service.asked(),
+            told.len(),
+            first.len()
+        );
+    }
+}
+
+/// The number of an event of a [`Run`].
+fn number(target: &str) -> usize {
+    target.split("&_n=event%20").nth(1).unwrap().split('&').next().unwrap().parse().unwrap()
+}
+
+/// Tells an outbox so many events, and kills it so many times meanwhile, while the service fails in every way that it can.
+/// What was accepted must arrive all the same. For `endurance`.
+pub fn is_killed(events: usize, kills: usize, durability: &str) {
+    let service = Kissmetrics::start(Mood::Moody);
+    let site = Site::new(&service.endpoint(), &format!(", parallel: 64, durability: {durability}"));
+    let mut run = Run { persons: events / 8, sent: 0, accepted: HashSet::new() };
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for kill in 1..=kills {
+        let mut source = Source::start(&site);
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let early = usize::try_from(random >> 33).unwrap() % (events / kills);
+        run.tell(&mut source, events * kill / kills - early);
+        // Some are on their way when the end comes.
+        for number in run.sent..run.sent + 100 {
+            source.tell(number, &run.event(number));
+        }
+        run.sent += 100;
+        thread::sleep(Duration::from_micros(random % 20_000));
+        source.program.child.kill().unwrap();
+        source.program.child.wait().unwrap();
+        while let Ok(answer) = source.answers.recv_timeout(PATIENCE) {
+            run.note(&answer);
+        }
+    }
+    let mut source = Source::start(&site);
+    run.tell(&mut source, events);
+    let started = Instant::now();
+    let arrive = |left: usize| {
+        while run.missing(&service).len() > left && started.elapsed() < PATIENCE * 10 {
+            thread::sleep(PATIENCE / 100);
+        }
+    };
+    arrive(events / 10);
+    // So that the last ones need not wait for their next try.
+    service.is(Mood::Fine);
+    drop(source);
+    let source = Source::start(&site);
+    arrive(0);
+    run.judge(&service);
+    source.finish();
+    assert_eq!(site.texts(), Vec::<String>::new(), "what was delivered stays on the disk");
+}
+
+#[test]
+fn in_batches_too_a_kill_takes_nothing_that_was_accepted() {
+    is_killed(500, 5, "batch");
+}
+
+#[test]
+fn a_new_key_is_taken_up_without_a_restart() {
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    for person in ["bob", "anna", "eve"] {
+        source.accept(&told(person, "alias\tcarol"));
+    }
+    drop(source);
+    let mut served = serve(&site);
+    eventually("the events", || served.page("/").contains("3 events wait").then_some(()));
+    let new = KEY.replace('0', "f");
+    fs::write(site.folder.path().join("key"), &new).unwrap();
+    served.0.program.signal("HUP");
+    served.0.said("configuration read again");
+    service.is(Mood::Fine);
+    eventually("all of them", || (service.counted() == 3).then_some(()));
+    assert!(service.told().iter().all(|target| target.starts_with(&format!("/a?_k={new}&"))), "{:?}", service.told());
+    served.0.program.signal("TERM");
+    assert_eq!(served.0.exit(), Some(0));
+    assert_eq!(site.texts(), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_lost_while_the_service_is_away() {
+    let service = Kissmetrics::start(Mood::Fine);
+    let site = Site::new(&service.endpoint(), "");
+    let address = service.address;
+    drop(service);
+    let mut run = Run { persons: 7, sent: 0, accepted: HashSet::new() };
+    let mut source = Source::start(&site);
+    run.tell(&mut source, 50);
+    // It waits for nobody who does not answer.
+    let started = Instant::now();
+    source.finish();
+    assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+    let mut source = Source::start(&site);
+    run.tell(&mut source, 100);
+    let service = Kissmetrics::at(address, Mood::Fine);
+    eventually("all of them", || (service.counted() == 100).then_some(()));
+    source.finish();
+    run.judge(&service);
+}
+
+#[test]
+fn a_service_that_is_down_is_asked_now_and_then() {
+    let service = Kissmetrics::start(Mood::Status(503));
+    let site = Site::new(&service.endpoint(), "");
+    let mut run = Run { persons: 500, sent: 0, accepted: HashSet::new() };
+    let mut source = Source::start(&site);
+    run.tell(&mut source, 500);
+    let before = service.asked();
+    thread::sleep(Duration::from_secs(2));
+    let asked = service.asked();
+    // One at a time, after a second or half of it, then after two: without a pause there would be thousands.
+    assert!(asked <= before.max(30) + 4, "asked {before} times, and then {asked}");
+    service.is(Mood::Fine);
+    eventually("all of them", || (service.counted() == 500).then_some(()));
+    source.finish();
+    run.judge(&service);
+}
+
+#[test]
+fn what_a_cut_left_half_written_is_taken_away_and_counted() {
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), "");
+    let mut run = Run { persons: 3, sent: 0, accepted: HashSet::new() };
+    let mut source = Source::start(&site);
+    run.tell(&mut source, 10);
+    drop(source);
+    let [segment] = &site.segments()[..] else { panic!("{:?}", site.segments()) };
+    let whole = fs::read(segment).unwrap();
+    let torn = [&whole[..], &whole[19..60]].concat();
+    fs::write(segment, torn).unwrap();
+    let served = serve(&site);
+    let metrics = served.metrics();
+    assert_eq!(value(&metrics, "crosslink_outbox_waiting"), 10, "{metrics}");
+    assert_eq!(value(&metrics, "crosslink_outbox_events_total{outcome=\"torn\"}"), 1, "{metrics}");
+    assert_eq!(fs::read(segment).unwrap(), whole);
+    service.is(Mood::Fine);
+    eventually("all of them", || (service.counted() == 10).then_some(()));
+    eventually("the count", || (value(&served.metrics(), "crosslink_outbox_waiting") == 0).then_some(()));
+    assert_eq!(value(&served.metrics(), "crosslink_outbox_events_total{outcome=\"delivered\"}"), 10);
+    run.judge(&service);
+}
+
+#[test]
+fn a_full_outbox_refuses_new_events_or_drops_the_oldest() {
+    let service = Kissmetrics::start(Mood::Silent);
+    for (when_full, oldest) in [("refuse_new", "event 0"), ("drop_oldest", "event 3999")] {
+        let site =
+            Site::new(&service.endpoint(), &format!(", max_bytes: 1MiB, durability: batch, when_full: {when_full}"));
+        let mut source = Source::start(&site);
+        let long = "x".repeat(1000);
+        let mut refused = 0;
+        for number in 0..4000 {
+            source.tell(
+                number,
+                &told(&format!("{number}@yoursite.com"), &format!("record\tevent {number}\tText\t{long}")),
+            );
+            let answer = source.answers.recv_timeout(PATIENCE).unwrap();
+            refused += usize::from(answer == format!("{number} Full"));
+        }
+        let bytes: u64 = site.segments().iter().map(|file| file.metadata().unwrap().len()).sum();
+        assert!(bytes <= 1024 * 1024, "{bytes}");
+        assert_eq!(refused > 0, when_full == "refuse_new", "{refused} refused");
+        assert!(site.texts().iter().any(|text| text.contains(&format!("\"{oldest}\""))), "{when_full}");
+        drop(source);
+    }
+}
+
+#[test]
+fn on_a_full_disk_events_are_refused_until_there_is_room() {
+    if !needs(&["prlimit"]) {
+        return;
+    }
+    let service = Kissmetrics::start(Mood::Fine);
+    let site = Site::new(&service.endpoint(), "");
+    // The signal that comes with a limit would end the program; a full disk sends none.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+    let mut source = Source::start_in(command, &site);
+    source.accept(&told("bob", "alias\tanna"));
+    let process = source.program.id().to_string();
+    let limit = |bytes: &str| {
+        let limited = Command::new("prlimit").args(["--pid", &process, &format!("--fsize={bytes}")]).status();
+        assert!(limited.unwrap().success());
+    };
+    limit("100:");
+    assert_eq!(source.ask(&told("bob", "alias\teve")), "NoRoom");
+    assert_eq!(source.ask(&told("bob", "alias\teve")), "NoRoom");
+    limit("unlimited:");
+    eventually("room", || (source.ask(&told("bob", "alias\tcarol")) == "accepted").then_some(()));
+    source.finish();
+    let names: Vec<_> = service
+        .told()
+        .iter()
+        .map(|target| target.split("&_n=").nth(1).unwrap().split('&').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["anna", "carol"]);
+}
+
+#[test]
+fn what_is_refused_can_be_looked_at_sent_again_and_dropped() {
+    let service = Kissmetrics::start(Mood::Status(404));
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    for number in 0..3 {
+        source.accept(&told(&format!("bob{number}@bob.com"), "alias\tcarol@carol.com"));
+    }
+    eventually("three dead letters", || site.command(&["list"]).1.ends_with("\n3 events\n").then_some(()));
+    let (_, listed) = site.command(&["list"]);
+    assert!(!listed.contains('@') && !listed.contains(KEY), "{listed}");
+    let ids: Vec<&str> = listed.lines().skip(1).take(3).map(|line| line.split(' ').next().unwrap()).collect();
+    let (_, shown) = site.command(&["show", ids[1]]);
+    assert!(shown.contains("\n  alias: carol@carol.com\n") && !shown.contains(KEY), "{shown}");
+    let (done, said) = site.command(&["retry", ids[0]]);
+    assert!(!done && said.contains("0 events delivered") && said.contains("stays: status 404"), "{said}");
+    service.is(Mood::Fine);
+    assert_eq!(site.command(&["retry", ids[0]]), (true, "1 event delivered\n".to_owned()));
+    assert_eq!(site.command(&["drop", ids[1]]), (true, "1 event dropped\n".to_owned()));
+    assert_eq!(site.command(&["retry", "--all"]), (true, "1 event delivered\n".to_owned()));
+    assert_eq!(site.command(&["list"]), (true, "0 events\n".to_owned()));
+    assert_eq!(service.told().len(), 2);
+    assert!(!site.command(&["drop", "9-9"]).0);
+    source.finish();
+}
+
+#[test]
+fn the_service_is_believed_by_its_certificate() {
+    if !needs(&["openssl"]) {
+        return;
+    }
+    let folder = tls_client::folder();
+    let service = Kissmetrics::over_tls(folder.path(), "DNS:localhost");
+    let ca = folder.path().join("ca.pem");
+    for (host, more, is_believed) in [
+        ("localhost", format!(", ca_file: {}", ca.display()), true),
+        ("127.0.0.1", format!(", ca_file: {}", ca.display()), false),
+        ("localhost", String::new(), false),
+    ] {
+        let site = Site::new(&format!("https://{host}:{}", service.address.port()), &more);
+        let before = service.asked();
+        let mut source = Source::start(&site);
+        source.accept(&told("bob", "alias\tanna"));
+        source.finish();
+        assert_eq!(service.asked() > before, is_believed, "{host} with {more}");
+        assert_eq!(site.texts().is_empty(), is_believed, "{host} with {more}");
+    }
+}
+
+#[test]
+fn only_one_program_has_an_outbox_and_no_key_is_anywhere() {
+    let service = Kissmetrics::start(Mood::Status(404));
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    source.accept(&told("bob", "alias\tanna"));
+    let mut second = crosslink();
+    second.args(["serve", "--admin", "off", "--config"]).arg(site.folder.path().join("crosslink.yaml"));
+    let mut second = Service::start(&mut second);
+    assert_eq!(second.exit(), Some(1));
+    assert!(second.events().contains("another crosslink uses it"), "{}", second.events());
+    eventually("a dead letter", || site.command(&["list"]).1.ends_with("\n1 event\n").then_some(()));
+    for file in fs::read_dir(site.journal()).unwrap() {
+        let file = file.unwrap();
+        let bytes = fs::read(file.path()).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains(KEY), "{}", file.path().display());
+        let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o077, 0, "{}", file.path().display());
+    }
+    source.finish();
+}
+
+/// A `crosslink serve` with an outbox.
+struct Served(Service);
+
+fn serve(site: &Site) -> Served {
+    let mut service = Service::serve(crosslink(), &site.config, None);
+    service.listening(1);
+    Served(service)
+}
+
+impl Served {
+    fn metrics(&self) -> String {
+        self.page("/metrics")
+    }
+
+    /// What the operator's port answers.
+    fn page(&self, target: &str) -> String {
+        let ask = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        Client::connect(self.0.admin()).send(ask.as_bytes()).reply().unwrap().body
+    }
+}
+
+fn value(metrics: &str, name: &str) -> i64 {
+    let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    found.unwrap_or_else(|| panic!("{name} in {metrics}")).parse().unwrap()
+}
