@@ -178,6 +178,13 @@ impl Store {
         self.lock().total().bytes
     }
 
+    /// Whether the disk takes a little.
+    pub(super) fn has_room(&self) -> bool {
+        let file = self.directory.join(".room");
+        let written = fs::write(&file, [0; 4096]).is_ok();
+        fs::remove_file(file).is_ok() && written
+    }
+
     /// Reads on, up to `most` bytes or one record. What was delivered is left out; nothing comes where the journal ends.
     pub(super) fn read(&self, cursor: &mut Cursor, most: usize) -> io::Result<Vec<Kept>> {
         while let Some((place, from, to)) = self.part(cursor) {
