@@ -240,20 +240,19 @@ impl Journal {
             Some(segment) => segment,
             none => none.insert(self.store.begin()?),
         };
-        segment.append(bytes)?;
-        match self.settings.durability {
-            Durability::Each => {
-                if let Err(error) = segment.sync() {
-                    // What a failed `fsync` leaves on the disk nobody knows, and another one would not tell.
-                    segment.take_back(bytes.len());
-                    self.seal();
-                    return Err(error);
-                }
-            }
-            Durability::Batch => drop(self.state.unsynced.get_or_insert_with(Instant::now)),
+        let mut written = segment.append(bytes);
+        if written.is_ok() && self.settings.durability == Durability::Each {
+            // What a failed `fsync` leaves on the disk nobody knows, and another one would not tell.
+            written = segment.sync().inspect_err(|_| segment.take_back(bytes.len()));
         }
-        if let Some(segment) = &self.state.segment {
-            self.store.grew(segment, records);
+        if written.is_err() {
+            // A segment that grows no more goes as soon as it is delivered, and may be what fills the disk.
+            self.seal();
+            return written;
+        }
+        self.store.grew(segment, records);
+        if self.settings.durability == Durability::Batch {
+            self.state.unsynced.get_or_insert_with(Instant::now);
         }
         Ok(())
     }

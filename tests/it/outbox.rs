@@ -20,6 +20,7 @@ use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::kissmetrics::{Kissmetrics, Mood};
+use crate::machine::may_make_namespaces;
 use crate::support::{Client, PATIENCE, Program, Service, crosslink, eventually, log_file, needs, parse};
 use crate::tls_client;
 
@@ -492,8 +493,8 @@ fn on_a_full_disk_events_are_refused_until_there_is_room() {
     let site = Site::new(&service.endpoint(), "");
     // The signal that comes with a limit would end the program; a full disk sends none.
     let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
-    let mut source = Source::start_in(command, &site);
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+    let mut source = Source::start_in(command_of(command), &site);
     source.accept(&told("bob", "alias\tanna"));
     let process = source.program.id().to_string();
     let limit = |bytes: &str| {
@@ -514,6 +515,38 @@ fn on_a_full_disk_events_are_refused_until_there_is_room() {
         .map(|target| target.split("&_n=").nth(1).unwrap().split('&').next().unwrap().to_owned())
         .collect();
     assert_eq!(names, ["anna", "carol"]);
+}
+
+#[test]
+fn a_disk_that_the_journal_filled_has_room_once_its_events_are_delivered() {
+    if !needs(&["unshare", "mount"]) || !may_make_namespaces() {
+        return;
+    }
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), "");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount -t tmpfs -o size=256k none \"$0\" && exec \"$@\""]).arg(site.journal());
+    let mut source = Source::start_in(command_of(command), &site);
+    let event = |number: usize| told("bob", &format!("record\tevent {number}\tText\t{}", "x".repeat(1000)));
+    let mut accepted = HashSet::new();
+    let refused =
+        (0..1000).find(|number| source.ask(&event(*number)) != "accepted" || !accepted.insert(*number)).unwrap();
+    assert!((100..256).contains(&refused), "{refused} had room");
+    service.is(Mood::Fine);
+    // Some more ask again and again, so that it never has nothing to do.
+    for number in refused..refused + 300 {
+        eventually("room", || (source.ask(&event(number)) == "accepted").then_some(()));
+        accepted.insert(number);
+    }
+    source.finish();
+    let told: HashSet<_> = service.told().iter().map(|target| number(target)).collect();
+    assert!(accepted.is_subset(&told), "{} accepted, {} arrived", accepted.len(), told.len());
+}
+
+/// A command that runs another one, to run this program.
+fn command_of(mut command: Command) -> Command {
+    command.arg(std::env::current_exe().unwrap());
+    command
 }
 
 #[test]
