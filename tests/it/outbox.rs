@@ -369,6 +369,29 @@ pub fn is_killed(events: usize, kills: usize, durability: &str) {
 }
 
 #[test]
+fn what_is_accepted_is_on_the_disk() {
+    if !needs(&["strace"]) {
+        return;
+    }
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), "");
+    let trace = site.folder.path().join("trace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-e", "trace=pwrite64,fdatasync,fsync,write", "-o"]).arg(&trace);
+    let mut source = Source::start_in(command_of(command), &site);
+    source.accept(&told("bob", "alias\tcarol"));
+    source.finish();
+    let calls = fs::read_to_string(&trace).unwrap();
+    let at = |what: &[&str]| {
+        let found = calls.lines().position(|call| what.iter().all(|part| call.contains(part)));
+        found.unwrap_or_else(|| panic!("no {what:?} in {calls}"))
+    };
+    // The directory has the file, the file has the record, the disk has the file, and then somebody hears of it.
+    let order = [at(&["fsync", "/journal>"]), at(&["pwrite64"]), at(&["fdatasync", "= 0"]), at(&["event 0 accepted"])];
+    assert!(order.is_sorted(), "{order:?} in {calls}");
+}
+
+#[test]
 fn in_batches_too_a_kill_takes_nothing_that_was_accepted() {
     is_killed(500, 5, "batch");
 }
