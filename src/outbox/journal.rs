@@ -1,4 +1,5 @@
-//! Events on their way to the disk: a queue in memory, and a thread that writes out whatever has come meanwhile at once.
+//! Events on their way to the disk: a queue in memory, and a thread that writes out whatever has come meanwhile at
+//! once.
 //!
 //! A visitor only puts his event into the queue. Whoever must know that an event is safe waits for the thread, and all
 //! who wait share one write, and with `durability: each` one `fdatasync`.

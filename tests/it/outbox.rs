@@ -154,8 +154,8 @@ impl Source {
 
 const SOURCE: &str = "CROSSLINK_TEST_OUTBOX";
 
-/// Started by [`Source`], it has an outbox and accepts an event for each line of stdin. Started with the other tests, it
-/// has nothing to do.
+/// Started by [`Source`], it has an outbox and accepts an event for each line of stdin. Started with the other tests,
+/// it has nothing to do.
 #[test]
 fn accepts_what_it_is_told() {
     let Ok(config) = std::env::var(SOURCE) else { return };
@@ -289,8 +289,8 @@ impl Run {
         self.accepted.difference(&told).copied().collect()
     }
 
-    /// Looks at all that a service was told: each accepted event at least once, none of another person, and the events of
-    /// each person in their order when they come for the first time.
+    /// Looks at all that a service was told: each accepted event at least once, none of another person, and the events
+    /// of each person in their order when they come for the first time.
     fn judge(&self, service: &Kissmetrics) {
         let mut first = HashSet::new();
         let mut last = HashMap::new();
@@ -325,8 +325,8 @@ fn number(target: &str) -> usize {
     target.split("&_n=event%20").nth(1).unwrap().split('&').next().unwrap().parse().unwrap()
 }
 
-/// Tells an outbox so many events, and kills it so many times meanwhile, while the service fails in every way that it can.
-/// What was accepted must arrive all the same. For `endurance`.
+/// Tells an outbox so many events, and kills it so many times meanwhile, while the service fails in every way that it
+/// can. What was accepted must arrive all the same. For `endurance`.
 pub fn is_killed(events: usize, kills: usize, durability: &str) {
     let service = Kissmetrics::start(Mood::Moody);
     let site = Site::new(&service.endpoint(), &format!(", parallel: 64, durability: {durability}"));
