@@ -160,8 +160,8 @@ pub struct OutboxSettings {
 /// When an event counts as accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// When the system has it: a `kill -9` of the program does not take it. At most a second later it is on the disk, so
-    /// a power cut takes what came in the last second.
+    /// When the system has it: a `kill -9` of the program does not take it. At most a second later it is on the disk,
+    /// so a power cut takes what came in the last second.
     Batch,
     /// When it is on the disk: no power cut takes it either.
     Each,

@@ -28,8 +28,8 @@ impl Circuit {
         self.open.take().is_some()
     }
 
-    /// Notes that an attempt came to nothing; whether the service is asked less from now on. `spread` is a random part of
-    /// one, by which instances that fail together don't come again together.
+    /// Notes that an attempt came to nothing; whether the service is asked less from now on. `spread` is a random part
+    /// of one, by which instances that fail together don't come again together.
     pub(super) fn failed(&mut self, now: Instant, spread: f64) -> bool {
         self.failures += 1;
         let pause = match self.open {

@@ -67,6 +67,27 @@ struct Sent {
     answer: Answer,
 }
 
+/// What comes next for an event that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Done,
+    SetAside,
+    Again,
+}
+
+impl Next {
+    /// After so many tries; `is_down` if the others are not taken either.
+    fn after(attempt: Attempt, tries: u32, is_down: bool) -> Self {
+        match attempt {
+            Attempt::Ok => Self::Done,
+            Attempt::Refused => Self::SetAside,
+            // It would hold up its person, and its segment, for ever.
+            Attempt::ServerError if tries >= MOST_TRIES && !is_down => Self::SetAside,
+            Attempt::ServerError | Attempt::Timeout | Attempt::Unreachable => Self::Again,
+        }
+    }
+}
+
 /// When delivery ends.
 pub(super) struct Ending {
     /// The program was told to stop: what is here is delivered, for so long.
@@ -176,14 +197,11 @@ impl Delivery {
         } else if channel.circuit.failed(now, spread) {
             tracing::warn!(site, why, "KISSmetrics takes no events: they wait, and it is asked now and then");
         }
-        // One that is refused over and over while others are taken would hold up its person, and its segment, for ever.
-        let is_hopeless =
-            attempt == Attempt::ServerError && pending.tries >= MOST_TRIES && channel.circuit.opens_at().is_none();
-        let is_done = match attempt {
-            Attempt::Ok => true,
-            Attempt::Refused => self.bury(&pending, why),
-            _ if is_hopeless => self.bury(&pending, format!("{why}, {} times", pending.tries)),
-            _ => false,
+        let is_done = match Next::after(attempt, pending.tries, channel.circuit.opens_at().is_some()) {
+            Next::Done => true,
+            Next::SetAside if pending.tries > 1 => self.bury(&pending, format!("{why}, at try {}", pending.tries)),
+            Next::SetAside => self.bury(&pending, why),
+            Next::Again => false,
         };
         let Some(channel) = self.state.channels.get_mut(&site) else { return };
         if is_done {
@@ -269,3 +287,24 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(60);
 /// With the pauses between them, half an hour.
 const MOST_TRIES: u32 = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_become_better_is_sent_again() {
+        for (attempt, tries, is_down, expected) in [
+            (Attempt::Ok, 1, false, Next::Done),
+            (Attempt::Ok, 1000, true, Next::Done),
+            (Attempt::Refused, 1, false, Next::SetAside),
+            (Attempt::ServerError, 1, false, Next::Again),
+            (Attempt::ServerError, MOST_TRIES, true, Next::Again),
+            (Attempt::ServerError, MOST_TRIES, false, Next::SetAside),
+            (Attempt::Timeout, 1000, false, Next::Again),
+            (Attempt::Unreachable, 1000, false, Next::Again),
+        ] {
+            assert_eq!(Next::after(attempt, tries, is_down), expected, "{attempt:?}, {tries} tries, down: {is_down}");
+        }
+    }
+}

@@ -16,8 +16,8 @@ pub struct Event {
     pub person: Identity<'static>,
     /// What there is to know.
     pub what: What,
-    /// When that was, in seconds since 1970. The same person, event and second count once, so it stays what it is however
-    /// often the event is sent.
+    /// When that was, in seconds since 1970. The same person, event and second count once, so it stays what it is
+    /// however often the event is sent.
     pub at: u64,
 }
 
@@ -44,8 +44,8 @@ pub enum What {
 pub struct Properties(Vec<(String, String)>);
 
 impl Properties {
-    /// Takes names with their values, in the order in which they are sent; `None` if a name is empty or begins with `_`,
-    /// as those do that mean something to KISSmetrics itself.
+    /// Takes names with their values, in the order in which they are sent; `None` if a name is empty or begins with
+    /// `_`, as those do that mean something to KISSmetrics itself.
     #[must_use]
     pub fn new(named: Vec<(String, String)>) -> Option<Self> {
         let is_own = |name: &str| name.is_empty() || name.starts_with('_');
@@ -112,9 +112,9 @@ impl Record {
         }
     }
 
-    /// The request that tells it, as the vendor's page on the API writes it: the path, then `_k` the key, `_p` the person,
-    /// `_n` the event or the other identity, `_t` the time, and `_d=1`, which says that `_t` counts and not the time of
-    /// the request.
+    /// The request that tells it, as the vendor's page on the API writes it: the path, then `_k` the key, `_p` the
+    /// person, `_n` the event or the other identity, `_t` the time, and `_d=1`, which says that `_t` counts and not the
+    /// time of the request.
     pub(super) fn target(&self, key: &str) -> String {
         let (path, name) = match &self.what {
             Kind::Alias(other) => ("/a", Some(other)),

@@ -1,4 +1,5 @@
-//! Events on their way to the disk: a queue in memory, and a thread that writes out whatever has come meanwhile at once.
+//! Events on their way to the disk: a queue in memory, and a thread that writes out whatever has come meanwhile at
+//! once.
 //!
 //! A visitor only puts his event into the queue. Whoever must know that an event is safe waits for the thread, and all
 //! who wait share one write, and with `durability: each` one `fdatasync`.
@@ -112,7 +113,8 @@ impl Journal {
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self) {
         loop {
-            let patience = if self.state.unsynced.is_some() { SYNC_EVERY } else { IDLE };
+            let has_soon = self.state.unsynced.is_some() || self.state.again.is_some();
+            let patience = if has_soon { SOON } else { IDLE };
             let (groups, is_last) = self.queue.take(patience);
             let is_idle = groups.is_empty();
             let mut batch = Batch::default();
@@ -126,8 +128,11 @@ impl Journal {
             if is_last {
                 return self.seal();
             }
-            if self.state.unsynced.is_some_and(|since| since.elapsed() >= SYNC_EVERY) {
+            if self.state.unsynced.is_some_and(|since| since.elapsed() >= SOON) {
                 self.sync();
+            }
+            if is_idle && self.state.again.is_some() && self.store.has_room() {
+                self.goes_on();
             }
             // What was delivered does not stay on the disk.
             if is_idle && self.state.segment.as_ref().is_some_and(|segment| self.store.is_done(segment)) {
@@ -184,7 +189,6 @@ impl Journal {
             return;
         }
         let written = self.write(&batch.bytes, batch.records);
-        self.counts.accepting.set(i64::from(written));
         if !written {
             for group in batch.groups {
                 self.refuse(group, Refused::NoRoom);
@@ -206,9 +210,7 @@ impl Journal {
         }
         match self.try_write(bytes, records) {
             Ok(()) => {
-                if self.state.again.take().is_some() {
-                    tracing::info!("the journal can be written again: events are accepted");
-                }
+                self.goes_on();
                 true
             }
             Err(error) => {
@@ -216,9 +218,18 @@ impl Journal {
                     let directory = self.settings.directory.display();
                     tracing::error!(%directory, %error, "the journal can't be written: no events are accepted");
                 }
-                self.state.again = Some(Instant::now() + PAUSE);
+                self.state.again = Some(Instant::now() + SOON);
+                self.counts.accepting.set(0);
                 false
             }
+        }
+    }
+
+    /// The disk takes something again, if it did not.
+    fn goes_on(&mut self) {
+        if self.state.again.take().is_some() {
+            self.counts.accepting.set(1);
+            tracing::info!("the journal can be written again: events are accepted");
         }
     }
 
@@ -230,20 +241,19 @@ impl Journal {
             Some(segment) => segment,
             none => none.insert(self.store.begin()?),
         };
-        segment.append(bytes)?;
-        match self.settings.durability {
-            Durability::Each => {
-                if let Err(error) = segment.sync() {
-                    // What a failed `fsync` leaves on the disk nobody knows, and another one would not tell.
-                    segment.take_back(bytes.len());
-                    self.seal();
-                    return Err(error);
-                }
-            }
-            Durability::Batch => drop(self.state.unsynced.get_or_insert_with(Instant::now)),
+        let mut written = segment.append(bytes);
+        if written.is_ok() && self.settings.durability == Durability::Each {
+            // What a failed `fsync` leaves on the disk nobody knows, and another one would not tell.
+            written = segment.sync().inspect_err(|_| segment.take_back(bytes.len()));
         }
-        if let Some(segment) = &self.state.segment {
-            self.store.grew(segment, records);
+        if written.is_err() {
+            // A segment that grows no more goes as soon as it is delivered, and may be what fills the disk.
+            self.seal();
+            return written;
+        }
+        self.store.grew(segment, records);
+        if self.settings.durability == Durability::Batch {
+            self.state.unsynced.get_or_insert_with(Instant::now);
         }
         Ok(())
     }
@@ -286,9 +296,7 @@ const LARGEST_BATCH: u64 = 1024 * 1024;
 /// Into how many segments a full journal is divided, so that not all of it is lost when the oldest goes.
 const SEGMENTS: u64 = 16;
 const LONGEST_SEGMENT: u64 = 8 * 1024 * 1024;
-/// With `durability: batch`, how much time a power cut takes.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// With `durability: batch`, how much time a power cut takes; and between two attempts to write to a full disk.
+const SOON: Duration = Duration::from_secs(1);
 /// After this, what was delivered is taken from the disk.
 const IDLE: Duration = Duration::from_secs(10);
-/// Between two attempts to write to a full disk.
-const PAUSE: Duration = Duration::from_secs(1);

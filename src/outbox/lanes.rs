@@ -10,8 +10,8 @@ use super::event::Record;
 use super::segments::Place;
 use super::store::Kept;
 
-/// The persons of one site that have events, each in a lane of its own. Two persons may share one by chance, which costs
-/// them nothing but time.
+/// The persons of one site that have events, each in a lane of its own. Two persons may share one by chance, which
+/// costs them nothing but time.
 #[derive(Default)]
 pub(super) struct Lanes {
     events: HashMap<LaneId, VecDeque<Pending>>,
@@ -46,8 +46,8 @@ impl Lanes {
         }
     }
 
-    /// The first event of a lane that is neither resting nor on its way. Until [`Self::done`] or [`Self::rest`] no other
-    /// one of this lane comes.
+    /// The first event of a lane that is neither resting nor on its way. Until [`Self::done`] or [`Self::rest`] no
+    /// other one of this lane comes.
     pub(super) fn next(&mut self, now: Instant) -> Option<(LaneId, Pending)> {
         while let Some(Reverse((until, id))) = self.resting.peek().copied() {
             if until > now {

@@ -8,10 +8,10 @@
 //! | `delivery` | from the disk to the service, with `lanes`, `circuit` and `client` |
 //! | `dead_letters`, `resend` | what the service refused, and how it is sent once more |
 //!
-//! The way of an event: [`Outbox::accept`] puts it into a queue, one thread writes what has come to the newest segment, and
-//! another one reads it there, sends it, and notes that it was delivered. What the program is told to keep it keeps
-//! through `kill -9`; what was on its way then is sent again, with the time of the event, by which KISSmetrics counts it
-//! once.
+//! The way of an event: [`Outbox::accept`] puts it into a queue, one thread writes what has come to the newest segment,
+//! and another one reads it there, sends it, and notes that it was delivered. What the program is told to keep it keeps
+//! through `kill -9`; what was on its way then is sent again, with the time of the event, by which KISSmetrics counts
+//! it once.
 
 mod circuit;
 mod client;
@@ -111,8 +111,8 @@ impl Outbox {
         Ok((outbox.clone(), Running { outbox, journal, delivery, closed, drain }))
     }
 
-    /// Puts an event into the queue, at once: nobody waits for a disk. It is written within a moment; what is still in the
-    /// queue when the program is killed is lost.
+    /// Puts an event into the queue, at once: nobody waits for a disk. It is written within a moment; what is still in
+    /// the queue when the program is killed is lost.
     ///
     /// # Errors
     /// There is no room in the queue, or the program stops. If the disk has no room, that is counted later.
@@ -151,8 +151,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Takes no more events, writes what is in the queue, and delivers what can be delivered in the time that is left. The
-    /// rest stays on the disk.
+    /// Takes no more events, writes what is in the queue, and delivers what can be delivered in the time that is left.
+    /// The rest stays on the disk.
     pub async fn finish(self) {
         let Self { outbox, journal, delivery, closed, drain } = self;
         outbox.queue.close();

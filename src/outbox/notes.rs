@@ -1,5 +1,5 @@
-//! Which records of a segment were delivered: in memory, and in a file beside it, so that a restart sends again only what
-//! was on its way.
+//! Which records of a segment were delivered: in memory, and in a file beside it, so that a restart sends again only
+//! what was on its way.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -32,8 +32,8 @@ struct Work {
     given_up: AtomicBool,
 }
 
-/// Sends each once, those of one person one after the other, and tells what came of it. When the service does not answer,
-/// the others are left.
+/// Sends each once, those of one person one after the other, and tells what came of it. When the service does not
+/// answer, the others are left.
 ///
 /// # Errors
 /// Nothing can be sent at all.

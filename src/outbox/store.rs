@@ -1,8 +1,8 @@
 //! The journal on the disk: segments of records, and beside each a file that notes which of them were delivered.
 //!
 //! `00000007.journal` is the seventh segment. Only the newest is written to, and only by the program that made it: a
-//! restart begins another one, so what is noted of a record never becomes true of a later one. A segment goes when all of
-//! it was delivered.
+//! restart begins another one, so what is noted of a record never becomes true of a later one. A segment goes when all
+//! of it was delivered.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -41,8 +41,8 @@ pub(super) struct Kept {
 }
 
 impl Store {
-    /// Takes a directory and reads what is left there. What was cut off or damaged at the end of a segment is taken away,
-    /// and counted.
+    /// Takes a directory and reads what is left there. What was cut off or damaged at the end of a segment is taken
+    /// away, and counted.
     ///
     /// # Errors
     /// Another program has it, it can't be read, or it holds a journal of another version.
@@ -178,7 +178,15 @@ impl Store {
         self.lock().total().bytes
     }
 
-    /// Reads on, up to `most` bytes or one record. What was delivered is left out; nothing comes where the journal ends.
+    /// Whether the disk takes a little.
+    pub(super) fn has_room(&self) -> bool {
+        let file = self.directory.join(".room");
+        let written = fs::write(&file, [0; 4096]).is_ok();
+        fs::remove_file(file).is_ok() && written
+    }
+
+    /// Reads on, up to `most` bytes or one record. What was delivered is left out; nothing comes where the journal
+    /// ends.
     pub(super) fn read(&self, cursor: &mut Cursor, most: usize) -> io::Result<Vec<Kept>> {
         while let Some((place, from, to)) = self.part(cursor) {
             let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(usize::MAX).min(most.max(LONGEST + 8))];

@@ -15,11 +15,12 @@ use crosslink::link::Identity;
 use crosslink::metrics::Metrics;
 use crosslink::outbox::{Event, Outbox, Properties, What};
 use crosslink::sink::Sink;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::kissmetrics::{Kissmetrics, Mood};
+use crate::machine::may_make_namespaces;
 use crate::support::{Client, PATIENCE, Program, Service, crosslink, eventually, log_file, needs, parse};
 use crate::tls_client;
 
@@ -85,6 +86,7 @@ pairs:
 /// A process that has an outbox, and accepts the events that it is told.
 struct Source {
     program: Program,
+    log: NamedTempFile,
     tell: Option<ChildStdin>,
     answers: Receiver<String>,
 }
@@ -106,7 +108,8 @@ impl Source {
     fn start_in(mut command: Command, site: &Site) -> Self {
         command.args(["--exact", "outbox::accepts_what_it_is_told", "--nocapture"]);
         command.env(SOURCE, &site.config).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut program = Program::spawn(command.stderr(log_file("outbox").reopen().unwrap()));
+        let log = log_file("outbox");
+        let mut program = Program::spawn(command.stderr(log.reopen().unwrap()));
         let stdout = BufReader::new(program.child.stdout.take().unwrap());
         let (tell, answers) = channel();
         thread::spawn(move || {
@@ -115,7 +118,12 @@ impl Source {
             }
         });
         let tell = program.child.stdin.take();
-        Self { program, tell, answers }
+        Self { program, log, tell, answers }
+    }
+
+    /// What it said about itself.
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
     }
 
     fn tell(&mut self, number: usize, event: &Told) {
@@ -146,8 +154,8 @@ impl Source {
 
 const SOURCE: &str = "CROSSLINK_TEST_OUTBOX";
 
-/// Started by [`Source`], it has an outbox and accepts an event for each line of stdin. Started with the other tests, it
-/// has nothing to do.
+/// Started by [`Source`], it has an outbox and accepts an event for each line of stdin. Started with the other tests,
+/// it has nothing to do.
 #[test]
 fn accepts_what_it_is_told() {
     let Ok(config) = std::env::var(SOURCE) else { return };
@@ -281,8 +289,8 @@ impl Run {
         self.accepted.difference(&told).copied().collect()
     }
 
-    /// Looks at all that a service was told: each accepted event at least once, none of another person, and the events of
-    /// each person in their order when they come for the first time.
+    /// Looks at all that a service was told: each accepted event at least once, none of another person, and the events
+    /// of each person in their order when they come for the first time.
     fn judge(&self, service: &Kissmetrics) {
         let mut first = HashSet::new();
         let mut last = HashMap::new();
@@ -317,8 +325,8 @@ fn number(target: &str) -> usize {
     target.split("&_n=event%20").nth(1).unwrap().split('&').next().unwrap().parse().unwrap()
 }
 
-/// Tells an outbox so many events, and kills it so many times meanwhile, while the service fails in every way that it can.
-/// What was accepted must arrive all the same. For `endurance`.
+/// Tells an outbox so many events, and kills it so many times meanwhile, while the service fails in every way that it
+/// can. What was accepted must arrive all the same. For `endurance`.
 pub fn is_killed(events: usize, kills: usize, durability: &str) {
     let service = Kissmetrics::start(Mood::Moody);
     let site = Site::new(&service.endpoint(), &format!(", parallel: 64, durability: {durability}"));
@@ -358,6 +366,29 @@ pub fn is_killed(events: usize, kills: usize, durability: &str) {
     run.judge(&service);
     source.finish();
     assert_eq!(site.texts(), Vec::<String>::new(), "what was delivered stays on the disk");
+}
+
+#[test]
+fn what_is_accepted_is_on_the_disk() {
+    if !needs(&["strace"]) {
+        return;
+    }
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), "");
+    let trace = site.folder.path().join("trace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-e", "trace=pwrite64,fdatasync,fsync,write", "-o"]).arg(&trace);
+    let mut source = Source::start_in(command_of(command), &site);
+    source.accept(&told("bob", "alias\tcarol"));
+    source.finish();
+    let calls = fs::read_to_string(&trace).unwrap();
+    let at = |what: &[&str]| {
+        let found = calls.lines().position(|call| what.iter().all(|part| call.contains(part)));
+        found.unwrap_or_else(|| panic!("no {what:?} in {calls}"))
+    };
+    // The directory has the file, the file has the record, the disk has the file, and then somebody hears of it.
+    let order = [at(&["fsync", "/journal>"]), at(&["pwrite64"]), at(&["fdatasync", "= 0"]), at(&["event 0 accepted"])];
+    assert!(order.is_sorted(), "{order:?} in {calls}");
 }
 
 #[test]
@@ -485,8 +516,8 @@ fn on_a_full_disk_events_are_refused_until_there_is_room() {
     let site = Site::new(&service.endpoint(), "");
     // The signal that comes with a limit would end the program; a full disk sends none.
     let mut command = Command::new("sh");
-    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
-    let mut source = Source::start_in(command, &site);
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+    let mut source = Source::start_in(command_of(command), &site);
     source.accept(&told("bob", "alias\tanna"));
     let process = source.program.id().to_string();
     let limit = |bytes: &str| {
@@ -497,7 +528,9 @@ fn on_a_full_disk_events_are_refused_until_there_is_room() {
     assert_eq!(source.ask(&told("bob", "alias\teve")), "NoRoom");
     assert_eq!(source.ask(&told("bob", "alias\teve")), "NoRoom");
     limit("unlimited:");
-    eventually("room", || (source.ask(&told("bob", "alias\tcarol")) == "accepted").then_some(()));
+    // It is seen without an event that tries.
+    eventually("room", || source.log().contains("can be written again").then_some(()));
+    source.accept(&told("bob", "alias\tcarol"));
     source.finish();
     let names: Vec<_> = service
         .told()
@@ -505,6 +538,38 @@ fn on_a_full_disk_events_are_refused_until_there_is_room() {
         .map(|target| target.split("&_n=").nth(1).unwrap().split('&').next().unwrap().to_owned())
         .collect();
     assert_eq!(names, ["anna", "carol"]);
+}
+
+#[test]
+fn a_disk_that_the_journal_filled_has_room_once_its_events_are_delivered() {
+    if !needs(&["unshare", "mount"]) || !may_make_namespaces() {
+        return;
+    }
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), "");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount -t tmpfs -o size=256k none \"$0\" && exec \"$@\""]).arg(site.journal());
+    let mut source = Source::start_in(command_of(command), &site);
+    let event = |number: usize| told("bob", &format!("record\tevent {number}\tText\t{}", "x".repeat(1000)));
+    let mut accepted = HashSet::new();
+    let refused =
+        (0..1000).find(|number| source.ask(&event(*number)) != "accepted" || !accepted.insert(*number)).unwrap();
+    assert!((100..256).contains(&refused), "{refused} had room");
+    service.is(Mood::Fine);
+    // Some more ask again and again, so that it never has nothing to do.
+    for number in refused..refused + 300 {
+        eventually("room", || (source.ask(&event(number)) == "accepted").then_some(()));
+        accepted.insert(number);
+    }
+    source.finish();
+    let told: HashSet<_> = service.told().iter().map(|target| number(target)).collect();
+    assert!(accepted.is_subset(&told), "{} accepted, {} arrived", accepted.len(), told.len());
+}
+
+/// A command that runs another one, to run this program.
+fn command_of(mut command: Command) -> Command {
+    command.arg(std::env::current_exe().unwrap());
+    command
 }
 
 #[test]

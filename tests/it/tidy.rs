@@ -69,6 +69,8 @@ fn imports_point_inwards() {
     none_has("src/config", &["crate::http", "crate::cli", "crate::sink"], &[], "`config` knows only `link`");
     let above = ["crate::config", "crate::cli", "crate::reload", "crate::admin", "crate::explain"];
     none_has("src/http", &above, &[], "`http` takes what it needs from `cli::serve`");
+    let beside = ["crate::config", "crate::http", "crate::cli", "crate::rules", "crate::admin"];
+    none_has("src/outbox", &beside, &[], "`outbox` knows only what it is given: settings, sites and counters");
 }
 
 #[test]
@@ -104,7 +106,7 @@ fn only_the_commands_print() {
     let words = ["println!", "print!", "io::stdout", "io::stderr", "std::env"];
     // A key may stand in the environment.
     let but = ["src/config/trust.rs"];
-    for folder in ["src/link", "src/http", "src/config"] {
+    for folder in ["src/link", "src/http", "src/config", "src/outbox"] {
         none_has(folder, &words, &but, "printing and the environment belong to `cli`");
     }
 }
