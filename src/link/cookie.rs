@@ -142,8 +142,8 @@ impl IdentityCookie<'_> {
         self.text(identity.escaped().collect(), max_age, None)
     }
 
-    /// The value of a `Set-Cookie` field that ends this cookie, whatever it holds: one with the same name, domain and path
-    /// takes its place, and its time is over. `Expires` says so to those that don't know `Max-Age`.
+    /// The value of a `Set-Cookie` field that ends this cookie, whatever it holds: one with the same name, domain and
+    /// path takes its place, and its time is over. `Expires` says so to those that don't know `Max-Age`.
     #[must_use]
     pub fn end(&self) -> String {
         self.text(String::new(), 0, Some(OffsetDateTime::UNIX_EPOCH))

@@ -12,8 +12,8 @@ pub(super) fn refusal(visit: &Visit<'_>, host: &str) -> Option<Refusal> {
     comes_from_elsewhere(visit, host).then_some(Refusal::CrossSite)
 }
 
-/// Whether a page of another site sent it, as far as the browser says (Fetch Metadata, 2.3; Fetch Standard, "Origin"). One
-/// that says neither is too old for that, or no browser.
+/// Whether a page of another site sent it, as far as the browser says (Fetch Metadata, 2.3; Fetch Standard, "Origin").
+/// One that says neither is too old for that, or no browser.
 fn comes_from_elsewhere(visit: &Visit<'_>, host: &str) -> bool {
     match visit.fields.find("sec-fetch-site") {
         Field::Once(site) => !matches!(site, b"same-origin" | b"same-site" | b"none"),

@@ -13,6 +13,7 @@ mod admin;
 mod allocations;
 mod attacks;
 mod browser;
+mod browser_leaving;
 mod browser_script;
 mod browser_sealed;
 mod commands;

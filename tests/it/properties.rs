@@ -276,10 +276,13 @@ proptest! {
                 prop_assert!(land.location.bytes().all(|byte| byte.is_ascii_graphic()), "{}", land.location);
                 prop_assert!(land.set_cookie.is_none_or(|cookie| cookie.starts_with("km_ni=") && cookie.is_ascii()));
             }
+            Decision::Forget(forget) => {
+                let ends = |cookie: &String| cookie.starts_with("km_ni=; ") && cookie.contains("; Max-Age=0; ");
+                prop_assert!(forget.set_cookies.iter().all(ends), "{:?}", forget.set_cookies);
+            }
             Decision::HonoursGpc
             | Decision::Script
             | Decision::Pairs(_)
-            | Decision::Forget(_)
             | Decision::Refuse(..)
             | Decision::Identify(_) => {}
         }
