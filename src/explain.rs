@@ -14,7 +14,7 @@ use url::{Position, Url};
 use crate::http::head::Asked;
 use crate::http::response;
 use crate::link::{
-    Decision, Forget, HandOff, Identify, Land, Linker, NotCarried, Outcome, Pair, Refusal, Sealed, Step, Trace,
+    Decision, Forget, HandOff, Identify, Land, Linker, NotCarried, Outcome, Pair, Refusal, Sealed, Step, Tell, Trace,
     Unheard, Visit,
 };
 
@@ -175,7 +175,20 @@ impl Explanation {
                 self.line("answer", format!("refused ({}): {}", refusal.code(), self.advice(*refusal, linker)));
             }
         }
+        self.told(decision);
         self.answer(&response::of(decision.clone(), &head.method, HeaderMap::new()));
+    }
+
+    /// What KISSmetrics hears of it. A token that was used before leaves nothing to tell.
+    fn told(&mut self, decision: &Decision<'_>) {
+        let Some(Tell { person, alias, event, pair, link, .. }) = decision.tell() else { return };
+        if let Some(alias) = alias {
+            self.line("told", format!("{} is also {}, which can't be undone", alias.reveal(), person.reveal()));
+        }
+        if let Some(event) = event {
+            let link = link.as_ref().map(|link| format!("link {link}, ")).unwrap_or_default();
+            self.line("told", format!("{}: {event} ({link}pair {pair})", person.reveal()));
+        }
     }
 
     /// Whatever a proxy learns, it serves the page.

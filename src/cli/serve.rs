@@ -135,7 +135,10 @@ async fn serve(
     let tls: Vec<LiveTls> = certificates.into_iter().map(|config| Arc::new(ArcSwap::new(config))).collect();
     let log = RequestLog::new(requests.clone(), fixed.log);
     let used = Arc::new(UsedTokens::new(fixed.replay));
-    let handler = Handler::new(Arc::clone(&rules), used, log, Arc::clone(&metrics));
+    let mut handler = Handler::new(Arc::clone(&rules), used, log, Arc::clone(&metrics));
+    if let Some((outbox, _)) = &outbox {
+        handler = handler.telling(outbox.clone());
+    }
 
     let over = CancellationToken::new();
     let operators = TaskTracker::new();

@@ -80,6 +80,12 @@ fn disagreement(pair: &DomainPair, entry: &Entry, other: (&DomainPair, Scheme)) 
             "give both the same `kissmetrics`",
         ));
     }
+    if other.events.arrived != pair.events.arrived {
+        return Some((
+            format!("{} disagree about `kissmetrics.events.arrived` for this host", names()),
+            "give both the same name of the event, or none",
+        ));
+    }
     if other.parameter != pair.parameter {
         return Some((
             format!("{} disagree about the parameter of this host", names()),

@@ -1,5 +1,6 @@
 //! How events reach KISSmetrics: the key `outbox`, and `kissmetrics` of the pairs.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::{self, File};
 use std::io;
@@ -12,13 +13,13 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use url::{Host, Url};
 
 use super::fault::Faults;
-use super::raw::RawConfig;
+use super::raw::{RawConfig, RawPair};
 use super::raw_outbox::{RawKissmetrics, RawOutbox};
 use super::text::{Placed, Text};
 use super::tls;
 use super::trust::secret;
-use super::value::{bytes, duration, number, word};
-use crate::link::SiteName;
+use super::value::{bytes, duration, number, truth, word};
+use crate::link::{DomainPair, EventNames, Seal, SiteName};
 use crate::settings::{ApiKey, Durability, OutboxSettings, Site, Sites, WhenFull};
 
 /// Where events are kept, and how.
@@ -81,6 +82,22 @@ pub(super) fn site_name(raw: &RawKissmetrics) -> Option<SiteName> {
     file.or(env).map(SiteName::from)
 }
 
+/// The names of what a pair's site is told of visitors.
+pub(super) fn events(raw: &RawKissmetrics, faults: &mut Faults) -> EventNames {
+    let Some(raw) = &raw.events else { return EventNames::default() };
+    let mut name = |text: &Option<Text>| text.as_ref().and_then(|text| event_name(text, faults));
+    EventNames { left: name(&raw.left), arrived: name(&raw.arrived) }
+}
+
+fn event_name(text: &Text, faults: &mut Faults) -> Option<Box<str>> {
+    let value = &*text.value;
+    let is_name = !value.trim().is_empty() && value.chars().count() <= 255 && !value.chars().any(char::is_control);
+    if !is_name {
+        faults.add(text, "this is no name of an event", "write a few words, such as `Left for checkout`");
+    }
+    is_name.then(|| value.into())
+}
+
 /// The sites of all pairs. Each key is read once.
 pub(super) fn sites(raw: &RawConfig, faults: &mut Faults) -> Sites {
     let mut sites = Sites::new();
@@ -113,6 +130,39 @@ pub(super) fn sites(raw: &RawConfig, faults: &mut Faults) -> Sites {
         }
     }
     sites
+}
+
+/// The pages of one host have one script with one key: pairs that share a host, on either side, and name different sites
+/// carry identities from one store to another, where the same words may name somebody else.
+pub(super) fn check_sites(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
+    let mut first: HashMap<(&str, bool), &DomainPair> = HashMap::new();
+    let named = raw.iter().zip(pairs).filter(|(_, pair)| pair.kissmetrics.is_some());
+    let named = named.filter_map(|(raw, pair)| Some((raw.value.kissmetrics.as_deref()?, pair)));
+    for (kissmetrics, pair) in named {
+        if pair.landing.as_ref().is_some_and(|landing| landing.accept == Seal::Plain) {
+            let problem = "this landing believes plain identities, and an alias can't be undone: a link that somebody passes on \
+                           makes its readers that person";
+            faults.warn(kissmetrics, problem, "seal the hand-off, see docs/sealed.md");
+        }
+        let origins = pair.origins.iter().map(|origin| (origin.domain.as_str(), false));
+        let destinations = pair.destinations.iter().map(|entry| (entry.domain().as_str(), entry.is_wildcard()));
+        let hosts: Vec<_> = origins.chain(destinations).collect();
+        let others = hosts.iter().map(|host| (host, *first.entry(*host).or_insert(pair)));
+        let is_meant = truth(kissmetrics.value.separate.as_ref(), faults);
+        let other = others.filter(|(_, other)| other.kissmetrics != pair.kissmetrics).last();
+        if let Some(((host, _), other)) = other
+            && !is_meant
+        {
+            faults.add(
+                kissmetrics,
+                format!(
+                    "`{}` names another site, and has {host} too: identities of one mean nothing in the other",
+                    other.name
+                ),
+                "give both the same key, or say with `separate: true` that the pages there tell both sites",
+            );
+        }
+    }
 }
 
 fn key(raw: &Placed<RawKissmetrics>, faults: &mut Faults) -> Option<ApiKey> {

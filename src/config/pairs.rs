@@ -31,6 +31,7 @@ pub(super) fn pairs(
     check_names(&raw.value, &pairs, faults);
     links::check_names_once(&raw.value, &pairs, faults);
     agreement::check(&pairs, &made.places, faults);
+    outbox::check_sites(&raw.value, &pairs, faults);
     pairs
 }
 
@@ -81,6 +82,7 @@ fn pair(raw: &RawPair, defaults: &RawDefaults, keys: &Keys, made: &mut Made, fau
         parameter,
         mint: None,
         kissmetrics: raw.kissmetrics.as_ref().and_then(|raw| outbox::site_name(&raw.value)),
+        events: raw.kissmetrics.as_ref().map(|raw| outbox::events(&raw.value, faults)).unwrap_or_default(),
     };
     settings.mint = raw.mint.as_deref().map(|raw| identity::mint(raw, &settings, faults));
     DomainPair { name: name(raw).into(), origins, destinations, links, settings: made.share(settings) }

@@ -55,4 +55,25 @@ pub(super) struct RawKissmetrics {
     #[schemars(with = "Option<String>", extend("default" = "https://trk.kissmetrics.io", "pattern" = "^https?://.+"))]
     #[serde(default, deserialize_with = "present")]
     pub endpoint: Option<Text>,
+    /// What it is told that each visitor did.
+    #[serde(default, deserialize_with = "present")]
+    pub events: Option<RawEvents>,
+    /// Whether other pairs of these hosts name other sites on purpose.
+    #[schemars(with = "Option<bool>", extend("default" = false))]
+    #[serde(default, deserialize_with = "present")]
+    pub separate: Option<Text>,
+}
+
+/// The names of events; without a name nothing is told.
+#[derive(Debug, Default, PartialEq, Eq, JsonSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEvents {
+    /// The visitor left for the destination, with an identity.
+    #[schemars(with = "Option<forms::Word>")]
+    #[serde(default, deserialize_with = "present")]
+    pub left: Option<Text>,
+    /// The visitor arrived there, and the identity was adopted.
+    #[schemars(with = "Option<forms::Word>")]
+    #[serde(default, deserialize_with = "present")]
+    pub arrived: Option<Text>,
 }

@@ -197,7 +197,7 @@ impl<'a> Reach<'a> {
 /// A setting that a hand-off follows: its name, whether two pairs differ in it, and where a pair has it.
 type Setting = (&'static str, fn(&DomainPair, &DomainPair) -> bool, fn(&RawPair) -> Option<Place>);
 
-const SETTINGS: [Setting; 11] = [
+const SETTINGS: [Setting; 12] = [
     ("hand_off", |a, b| a.hand_off != b.hand_off, |raw| raw.hand_off.as_deref().map(Place::from)),
     (
         "bind_user_agent",
@@ -217,4 +217,12 @@ const SETTINGS: [Setting; 11] = [
     ("mint", |a, b| a.mint != b.mint, |raw| raw.mint.as_ref().map(|mint| Place::from(&mint.cookie))),
     ("post", |a, b| a.post != b.post, |raw| raw.post.as_deref().map(Place::from)),
     ("kissmetrics", |a, b| a.kissmetrics != b.kissmetrics, |raw| raw.kissmetrics.as_deref().map(Place::from)),
+    (
+        "kissmetrics.events",
+        |a, b| a.events != b.events,
+        |raw| {
+            let events = raw.kissmetrics.as_deref()?.value.events.as_ref()?;
+            events.left.as_ref().or(events.arrived.as_ref()).map(Place::from)
+        },
+    ),
 ];

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hyper::Response;
 use hyper::http::request::Parts;
@@ -12,8 +12,10 @@ use super::head::Asked;
 use super::request_log::RequestLog;
 use super::response;
 use super::server::{self, Answer, Answered};
+use super::teller::Teller;
 use crate::link::{Decision, Visit};
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::replay::UsedTokens;
 use crate::rules::{LiveRules, Rules};
 
@@ -25,13 +27,21 @@ pub struct Handler {
     log: RequestLog,
     metrics: Arc<Metrics>,
     core: usize,
+    /// Who is told of visits, if somebody is.
+    teller: Option<Arc<Teller>>,
 }
 
 impl Handler {
     /// Answers by these rules, remembers used tokens there, writes to this log and counts here, on the first core.
     #[must_use]
     pub fn new(rules: LiveRules, used: Arc<UsedTokens>, log: RequestLog, metrics: Arc<Metrics>) -> Self {
-        Self { rules, used, log, metrics, core: 0 }
+        Self { rules, used, log, metrics, core: 0, teller: None }
+    }
+
+    /// The same that puts what visits leave to tell into an outbox.
+    #[must_use]
+    pub fn telling(self, outbox: Outbox) -> Self {
+        Self { teller: Some(Arc::new(Teller::new(outbox))), ..self }
     }
 
     /// The same for the event loop of another core, with a log and counters that it shares with no other.
@@ -55,8 +65,12 @@ impl Handler {
         response::of(decision, &head.method, head.headers)
     }
 
-    /// Counts and logs a decision.
+    /// Counts and logs a decision, and leaves what is to be told of it to the outbox.
     fn note(&self, decision: &Decision<'_>, rules: &Rules, asked: &Asked<'_>, trusted: bool, came: Came) {
+        if let (Some(teller), Some(tell)) = (&self.teller, decision.tell()) {
+            let at = came.by_clock.duration_since(UNIX_EPOCH).unwrap_or_default();
+            teller.tell(tell, at.as_secs());
+        }
         let took = came.by_timer.elapsed();
         self.metrics.count(self.core, decision, &rules.counts, took);
         let status = response::status(decision, &asked.head.headers).as_u16();

@@ -12,4 +12,5 @@ pub mod response;
 mod script;
 pub mod server;
 mod stream;
+mod teller;
 pub mod tls;

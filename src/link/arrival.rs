@@ -8,6 +8,7 @@ use super::entry::EntryRef;
 use super::identity::{Class, Identity};
 use super::pair::{Existing, Pair, Seal};
 use super::query::to_visible_ascii;
+use super::tell::Tell;
 use super::token::{Keys, Opened, Sealed};
 use super::trace::{Step, Trace};
 use super::visit::{Method, Visit};
@@ -50,6 +51,7 @@ impl<'l> Arrival<'l> {
             first_use: None,
             posted: visit.method == Method::Post,
             unheard: None,
+            tell: None,
         };
         match self.believe(kept.arrived(), &destination, visit, trace) {
             Ok(believed) => self.adopt(&believed, visit, &mut land, trace),
@@ -109,17 +111,20 @@ impl<'l> Arrival<'l> {
     }
 
     /// Sets the cookie, unless what the visitor has here stays.
-    fn adopt(&self, believed: &Believed<'_>, visit: &Visit<'_>, land: &mut Land<'_>, trace: &mut impl Trace) {
+    fn adopt(&self, believed: &Believed<'_>, visit: &Visit<'_>, land: &mut Land<'l>, trace: &mut impl Trace) {
         let Believed { identity, token } = believed;
         land.class = Some(identity.class());
         let Who { identity: existing, unheard } = self.existing(visit, trace);
-        land.outcome = self.judge(identity, token.is_some(), existing.ok().as_ref());
+        let existing = existing.ok();
+        land.outcome = self.judge(identity, token.is_some(), existing.as_ref());
         land.unheard = unheard;
         // Used up even where another identity stays: whoever finds the token later gets nothing out of it.
         land.first_use = *token;
         if land.outcome == Outcome::Kept {
             return;
         }
+        let replaced = existing.as_ref().filter(|_| land.outcome == Outcome::Replaced);
+        land.tell = Tell::arrived(self.pair, identity, replaced);
         // Beside a `cookie` that is there, which scripts read first, the other one would never be seen.
         let has_own = || read(visit.cookies, self.cookie.name).is_some_and(|value| !value.is_empty());
         land.set_cookie = Some(match self.anonymous_cookie() {

@@ -5,6 +5,7 @@ use super::consent::Withheld;
 use super::identity::Class;
 use super::pair::Pair;
 use super::scripts::PairsList;
+use super::tell::Tell;
 use super::token::TokenId;
 
 /// An enum of words that stand in bodies, logs and metrics.
@@ -63,6 +64,8 @@ pub struct HandOff<'l> {
     pub posted: bool,
     /// Why a header that names the visitor did not count, if there was one that didn't.
     pub unheard: Option<Unheard>,
+    /// What is to be told of it, if something is.
+    pub tell: Option<Box<Tell<'l>>>,
 }
 
 /// A visitor arrives on a destination with an identity in the URL.
@@ -85,6 +88,8 @@ pub struct Land<'l> {
     pub posted: bool,
     /// Why a header that names the visitor did not count, if there was one that didn't.
     pub unheard: Option<Unheard>,
+    /// What is to be told of it, if something is, once the first use is proven.
+    pub tell: Option<Box<Tell<'l>>>,
 }
 
 /// What a proxy learns that asks before it serves a page itself. Whatever it is, the visitor gets the page.
@@ -129,17 +134,18 @@ pub enum NotFirst {
 
 impl Land<'_> {
     /// The same landing for a token that is perhaps not on its first use: the clean URL, and no cookie. Only a browser
-    /// that has the identity already keeps it: it has reloaded. Where another identity stays, nothing changes.
+    /// that has the identity already keeps it: it has reloaded. Where another identity stays, nothing changes. In no case
+    /// is anything told.
     #[must_use]
     pub fn not_first(self, why: NotFirst) -> Self {
         if matches!(self.outcome, Outcome::Same | Outcome::Kept) {
-            return self;
+            return Self { tell: None, ..self };
         }
         let outcome = match why {
             NotFirst::Used => Outcome::Replayed,
             NotFirst::Unproven => Outcome::Unproven,
         };
-        Self { outcome, set_cookie: None, ..self }
+        Self { outcome, set_cookie: None, tell: None, ..self }
     }
 }
 
@@ -285,6 +291,16 @@ impl Decision<'_> {
         match self {
             Self::HandOff(hand_off) => hand_off.unheard,
             Self::Land(land) | Self::Identify(Identify::Landed(land)) => land.unheard,
+            _ => None,
+        }
+    }
+
+    /// What is to be told of the visit, if something is.
+    #[must_use]
+    pub fn tell(&self) -> Option<&Tell<'_>> {
+        match self {
+            Self::HandOff(hand_off) => hand_off.tell.as_deref(),
+            Self::Land(land) | Self::Identify(Identify::Landed(land)) => land.tell.as_deref(),
             _ => None,
         }
     }

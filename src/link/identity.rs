@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
+use std::hash::{Hash, Hasher};
 
 use arrayvec::{ArrayString, ArrayVec};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
@@ -9,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_
 /// One visitor's identity as the analytics script knows it, decoded.
 ///
 /// Its `Debug` hides the value, so that no log line can hold it by mistake.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Identity<'a> {
     value: Value<'a>,
     class: Class,
@@ -24,7 +25,7 @@ enum Value<'a> {
 }
 
 /// What kind of identity it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// A person the site knows: an e-mail address, a user id.
     Named,
@@ -215,6 +216,12 @@ impl PartialEq for Value<'_> {
 }
 
 impl Eq for Value<'_> {}
+
+impl Hash for Value<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
 
 impl Class {
     /// The word for logs and metrics.

@@ -19,6 +19,7 @@ use super::origin::{OriginRules, bad_to};
 use super::pair::{DomainPair, Pair, Post, Settings};
 use super::scripts::Scripts;
 use super::sites;
+use super::tell::Tell;
 use super::texts::{TextAt, number};
 use super::token::Keys;
 use super::trace::{Step, Trace};
@@ -297,10 +298,12 @@ impl Linker {
         });
         let (destination, carried) = sent.map_err(|why| bad_to(why, trace))?;
         let carried = carried.and(identity.map(Identity::class).map_err(|why| *why));
+        let told = identity.ok().filter(|_| carried.is_ok());
+        let tell = told.and_then(|identity| Tell::left(pair, identity, link_name(rest)));
         let set_cookie = minted
             .filter(|_| carried.is_ok())
             .and_then(|identity| Some(pair.mint.as_ref()?.cookie_on(host).write(&identity)));
-        Ok(HandOff { pair, destination, carried, set_cookie, posted, unheard })
+        Ok(HandOff { pair, destination, carried, set_cookie, posted, unheard, tell })
     }
 }
 
@@ -333,6 +336,11 @@ const FORGET: &str = "/forget";
 
 /// Where a site says that it honours the signal (Global Privacy Control, "GPC Support Resource").
 const GPC_PATH: &str = "/.well-known/gpc.json";
+
+/// The name of the link in what stands behind the route.
+fn link_name(rest: &str) -> Option<&str> {
+    rest.strip_prefix('/')?.split('/').next()
+}
 
 /// The host that the request asks for, if it names exactly one and asks for a path there.
 fn asked_host<'a>(visit: &Visit<'a>) -> Option<HostPort<'a>> {

@@ -13,6 +13,7 @@ use super::entry::{Entry, EntryRef, Scheme};
 use super::identity::Decode;
 use super::mint::Mint;
 use super::target::Target;
+use super::tell::EventNames;
 
 /// One checked entry of `pairs`.
 #[derive(Clone, Debug)]
@@ -65,6 +66,8 @@ pub struct Settings {
     pub landing: Option<Landing>,
     /// The KISSmetrics site that is told about its visitors, if one is.
     pub kissmetrics: Option<SiteName>,
+    /// What that site is told of each visitor.
+    pub events: EventNames,
 }
 
 /// The name of a KISSmetrics site, by which its key is found: where the key stands, as `file PATH` or `env NAME`. So it

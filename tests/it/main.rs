@@ -65,5 +65,6 @@ mod systemd;
 mod tidy;
 mod tls;
 mod tls_client;
+mod told;
 mod warnings;
 mod webdriver;

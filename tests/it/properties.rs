@@ -3,7 +3,7 @@
 use crosslink::config;
 use crosslink::link::{
     Arrived, Class, Decision, Decoration, Field, Fields, Forget, HandOff, HostPort, Identify, Identity, Land, Linker,
-    Method, NotCarried, Parameter, Refusal, Role, Target, Unheard, Visit, decorate, undecorate,
+    Method, NotCarried, Parameter, Refusal, Role, Target, Tell, Unheard, Visit, decorate, undecorate,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -203,11 +203,12 @@ fn is_allowed(location: &str) -> bool {
 /// All that a decision says, in a form that can be compared and shown.
 fn in_words(decision: &Decision<'_>) -> String {
     match decision {
-        Decision::HandOff(HandOff { pair, destination, carried, set_cookie, posted, unheard }) => {
+        Decision::HandOff(HandOff { pair, destination, carried, set_cookie, posted, unheard, tell }) => {
             let to = destination.target().as_str();
-            format!("{} hands off to {to}, {carried:?}, {set_cookie:?}, {posted}, {unheard:?}", pair.name)
+            let told = told(tell.as_deref());
+            format!("{} hands off to {to}, {carried:?}, {set_cookie:?}, {posted}, {unheard:?}, {told}", pair.name)
         }
-        Decision::Land(Land { pair, location, outcome, class, set_cookie, first_use, posted, unheard })
+        Decision::Land(Land { pair, location, outcome, class, set_cookie, first_use, posted, unheard, tell })
         | Decision::Identify(Identify::Landed(Land {
             pair,
             location,
@@ -217,10 +218,12 @@ fn in_words(decision: &Decision<'_>) -> String {
             first_use,
             posted,
             unheard,
+            tell,
         })) => {
             format!(
-                "{} lands at {location}, {outcome:?}, {class:?}, {set_cookie:?}, {first_use:?}, {posted}, {unheard:?}",
-                pair.name
+                "{} lands at {location}, {outcome:?}, {class:?}, {set_cookie:?}, {first_use:?}, {posted}, {unheard:?}, {}",
+                pair.name,
+                told(tell.as_deref())
             )
         }
         Decision::Script => "the script".to_owned(),
@@ -234,6 +237,14 @@ fn in_words(decision: &Decision<'_>) -> String {
             format!("{refusal:?}, {role:?}")
         }
     }
+}
+
+/// What is to be told of a decision.
+fn told(tell: Option<&Tell<'_>>) -> String {
+    tell.map_or_else(String::new, |Tell { site, person, alias, event, pair, link }| {
+        let alias = alias.as_ref().map(Identity::reveal);
+        format!("{site} is told of {}: {alias:?}, {event:?}, {pair}, {link:?}", person.reveal())
+    })
 }
 
 /// Every run tries the same inputs, so that a failure is a change's fault. Another number tries others.

@@ -1,0 +1,232 @@
+//! What KISSmetrics is told of visitors who leave and arrive: which identities are one person, and what they did.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use crosslink::config::parse;
+
+use crate::kissmetrics::{Kissmetrics, Mood};
+use crate::sealed::OLD;
+use crate::support::{Client, Reply, Service, crosslink, eventually};
+
+const KEY: &str = "fedcba9876543210fedcba9876543210fedcba98";
+/// Anonymous by their shape.
+const X: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+const Y: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBA=";
+const EVENTS: &str = ", events: { left: Left for checkout, arrived: Arrived at checkout }";
+
+/// A crosslink between two sites, and the service that it tells.
+struct Sites {
+    service: Kissmetrics,
+    crosslink: Service,
+    address: SocketAddr,
+}
+
+impl Sites {
+    /// `more` stands under `kissmetrics`, `pair` in the pair.
+    fn start(more: &str, pair: &str) -> Self {
+        let service = Kissmetrics::start(Mood::Fine);
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("journal")).unwrap();
+        fs::write(folder.path().join("key"), KEY).unwrap();
+        let config = format!(
+            "listen: 127.0.0.1:0
+outbox: {{ directory: journal }}
+keys: [{{ id: {}, env: SEALING_KEY }}]
+pairs:
+  - name: shop
+    origin: www.yoursite.com
+    destination: checkout.yoursite.com
+    links: {{ checkout: /cart }}
+    kissmetrics: {{ key_file: key, endpoint: '{}'{more} }}
+    {pair}
+",
+            OLD.0,
+            service.endpoint(),
+        );
+        let mut command: Command = crosslink();
+        command.env("SEALING_KEY", OLD.1);
+        let mut crosslink = Service::serve_in(folder, command, &config, None);
+        let address = crosslink.listening(1)[0];
+        Self { service, crosslink, address }
+    }
+
+    fn plain(more: &str, landing: &str) -> Self {
+        Self::start(more, &format!("hand_off: plain\n    landing: {{ accept: plain{landing} }}"))
+    }
+
+    fn ask(&self, first: &str, fields: &str) -> Reply {
+        let ask = format!("{first} HTTP/1.1\r\n{fields}\r\n");
+        let mut client = Client::connect(self.address);
+        client.is_head = first.starts_with("HEAD");
+        client.send(ask.as_bytes()).reply().unwrap()
+    }
+
+    /// Somebody follows the link on the origin.
+    fn leave(&self, fields: &str) -> String {
+        let reply = self.ask("GET /go/checkout", &format!("Host: www.yoursite.com\r\n{fields}"));
+        reply.location().unwrap().strip_prefix("https://checkout.yoursite.com").unwrap().to_owned()
+    }
+
+    /// Somebody arrives at the destination.
+    fn arrive(&self, target: &str, fields: &str) -> Reply {
+        self.ask(&format!("GET {target}"), &format!("Host: checkout.yoursite.com\r\n{fields}"))
+    }
+
+    /// Stops it, and gives all that the service was told, without the key and the time.
+    fn told(mut self) -> Vec<String> {
+        self.crosslink.program.signal("TERM");
+        assert_eq!(self.crosslink.exit(), Some(0));
+        let mut told: Vec<_> = self.service.told().iter().map(|target| short(target)).collect();
+        told.sort();
+        told
+    }
+}
+
+fn short(target: &str) -> String {
+    let target = target.replace(&format!("_k={KEY}&"), "");
+    let (before, rest) = target.split_once("&_t=").unwrap();
+    let (_, behind) = rest.split_once("&_d=1").unwrap();
+    format!("{before}{behind}")
+}
+
+fn escaped(id: &str) -> String {
+    id.replace('=', "%3D").replace('@', "%40")
+}
+
+fn alias(own: &str, arriving: &str) -> String {
+    format!("/a?_p={}&_n={}", escaped(own), escaped(arriving))
+}
+
+#[test]
+fn an_alias_joins_the_destinations_own_anonymous_identity_and_the_arriving_one() {
+    let bob = "bob@bob.com";
+    for (cookies, arriving, expected) in [
+        // Anonymous, in its own cookie or where `identify` keeps names.
+        (format!("km_ai={X}"), bob, Some(alias(X, bob))),
+        (format!("km_ni={X}"), bob, Some(alias(X, bob))),
+        (format!("km_ai={X}"), Y, Some(alias(X, Y))),
+        // The one in front is the visitor's; the script has joined the other one to something already.
+        (format!("km_ai={X}; km_ni={Y}"), bob, Some(alias(Y, bob))),
+        // Nobody yet.
+        (String::new(), bob, None),
+        ("km_ai=; km_ni=null".to_owned(), bob, None),
+        // The same.
+        (format!("km_ai={X}"), X, None),
+        ("km_ni=bob%40bob.com".to_owned(), bob, None),
+        (format!("km_ai={X}; km_ni=bob%40bob.com"), bob, None),
+        // Named: a second named one would merge two persons, also by way of what was anonymous before.
+        ("km_ni=eve%40eve.com".to_owned(), bob, None),
+        (format!("km_ni=eve%40eve.com; km_ai={X}"), bob, None),
+        (format!("km_ni=eve%40eve.com; km_ai={X}"), Y, None),
+        // `km_ai` that holds a name.
+        ("km_ai=eve%40eve.com".to_owned(), bob, None),
+        ("km_ai=eve%40eve.com".to_owned(), Y, None),
+        ("km_ai=eve%40eve.com; km_ni=bob%40bob.com".to_owned(), bob, None),
+        (format!("km_ai=eve%40eve.com; km_ni={X}"), bob, Some(alias(X, bob))),
+    ] {
+        for rule in ["replace", "keep_named"] {
+            let sites = Sites::plain("", &format!(", existing: {rule}"));
+            let target = format!("/cart?kmi={}", escaped(arriving));
+            assert_eq!(sites.arrive(&target, &format!("Cookie: {cookies}\r\n")).status, 302);
+            assert_eq!(sites.told(), Vec::from_iter(expected.clone()), "{cookies} and {arriving}, {rule}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_told_of_what_is_not_accepted() {
+    let sites = Sites::plain(EVENTS, ", existing: keep");
+    let anonymous = format!("Cookie: km_ai={X}\r\n");
+    sites.arrive("/cart?kmi=bob", &anonymous);
+    sites.arrive("/cart?kmi=bob", "Sec-GPC: 1\r\n");
+    sites.arrive("/cart?kmi=bob&kmi=eve", "");
+    sites.arrive("/cart?kmi=bob", "Sec-Fetch-Mode: no-cors\r\n");
+    sites.ask("HEAD /cart?kmi=bob", "Host: checkout.yoursite.com\r\n");
+    sites.ask("HEAD /go/checkout", "Host: www.yoursite.com\r\nCookie: km_ni=bob\r\n");
+    sites.leave("");
+    sites.leave("Cookie: km_ni=bob\r\nSec-GPC: 1\r\n");
+    sites.leave("Cookie: km_ni=bob\r\nSec-Fetch-Mode: no-cors\r\n");
+    assert_eq!(sites.told(), [""; 0]);
+    let sites = Sites::start(EVENTS, "consent: { require_cookie: { name: consent, contains: yes } }");
+    sites.leave("Cookie: km_ni=bob; consent=no\r\n");
+    assert_eq!(sites.told(), [""; 0]);
+}
+
+#[test]
+fn who_leaves_and_arrives_is_told_of_once_and_never_by_the_url() {
+    let sites = Sites::start(EVENTS, "landing: {}");
+    let target = sites.leave("Cookie: km_ni=bob%40bob.com\r\n");
+    assert!(target.contains("kmt="), "{target}");
+    let anonymous = format!("Cookie: km_ai={X}\r\n");
+    for _ in 0..3 {
+        // The second and third time it was used.
+        assert_eq!(sites.arrive(&target, &anonymous).status, 302);
+    }
+    sites.arrive(&target, "Cookie: km_ni=bob%40bob.com\r\n");
+    sites.arrive("/cart?kmi=eve", "");
+    let expected = [
+        alias(X, "bob@bob.com"),
+        "/e?_p=bob%40bob.com&_n=Arrived%20at%20checkout&pair=shop".to_owned(),
+        "/e?_p=bob%40bob.com&_n=Left%20for%20checkout&link=checkout&pair=shop".to_owned(),
+    ];
+    assert_eq!(sites.told(), expected);
+}
+
+#[test]
+fn one_alias_is_told_once() {
+    let sites = Sites::plain("", "");
+    for cookie in [X, X, Y, X, Y] {
+        sites.arrive("/cart?kmi=bob", &format!("Cookie: km_ai={cookie}\r\n"));
+        sites.arrive("/cart?kmi=eve", &format!("Cookie: km_ai={cookie}\r\n"));
+    }
+    assert_eq!(sites.told(), [alias(X, "bob"), alias(X, "eve"), alias(Y, "bob"), alias(Y, "eve")]);
+}
+
+#[test]
+fn a_visitor_waits_for_no_service_and_no_log_has_an_identity() {
+    let sites = Sites::plain(EVENTS, "");
+    sites.service.is(Mood::Silent);
+    for number in 0..200 {
+        let target = sites.leave(&format!("Cookie: km_ni=bob{number}%40bob.com\r\n"));
+        assert_eq!(sites.arrive(&target, &format!("Cookie: km_ai={X}\r\n")).status, 302);
+    }
+    sites.service.is(Mood::Fine);
+    eventually("all of them", || (sites.service.counted() == 600).then_some(()));
+    let log = sites.crosslink.events() + &fs::read_to_string(&sites.crosslink.stdout).unwrap();
+    assert!(!log.contains("bob.com") && !log.contains(X) && !log.contains("bob%40"), "{log}");
+}
+
+#[test]
+fn hosts_that_pairs_share_belong_to_one_site_unless_that_is_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::create_dir(path("journal")).unwrap();
+    for name in ["one", "two"] {
+        fs::write(path(name), name).unwrap();
+    }
+    for (origin, destination, key, more, is_fault) in [
+        ("www.yoursite.com", "other.example", "one", "", false),
+        ("www.yoursite.com", "other.example", "two", "", true),
+        ("www.yoursite.com", "other.example", "two", ", separate: true", false),
+        ("blog.example", "checkout.yoursite.com", "two", "", true),
+        ("checkout.yoursite.com", "other.example", "two", "", true),
+        ("blog.example", "other.example", "two", "", false),
+    ] {
+        let text = format!(
+            "
+outbox: {{ directory: {} }}
+pairs:
+  - {{ origin: www.yoursite.com, destination: checkout.yoursite.com, kissmetrics: {{ key_file: {} }} }}
+  - {{ origin: {origin}, destination: {destination}, kissmetrics: {{ key_file: {}{more} }} }}
+",
+            path("journal"),
+            path("one"),
+            path(key),
+        );
+        let faults = parse(&text).err().unwrap_or_default();
+        assert!(faults.iter().all(|fault| fault.problem.contains("names another site")), "{faults:?}");
+        assert_eq!(!faults.is_empty(), is_fault, "{origin} to {destination} with {key}{more}");
+    }
+}
