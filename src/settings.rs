@@ -113,14 +113,7 @@ impl PartialEq for TokenStore {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Memory { entries }, Self::Memory { entries: others }) => entries == others,
-            (Self::Shared(server), Self::Shared(other)) => {
-                let who = |info: &redis::ConnectionInfo| {
-                    let settings = info.redis_settings();
-                    let owned = |text: Option<&str>| text.map(str::to_owned);
-                    (settings.db(), owned(settings.username()), owned(settings.password()))
-                };
-                server.addr() == other.addr() && who(server) == who(other)
-            }
+            (Self::Shared(server), Self::Shared(other)) => is_same(server, other),
             (Self::Off, Self::Off) => true,
             _ => false,
         }
@@ -128,6 +121,15 @@ impl PartialEq for TokenStore {
 }
 
 impl Eq for TokenStore {}
+
+fn is_same(server: &redis::ConnectionInfo, other: &redis::ConnectionInfo) -> bool {
+    let who = |info: &redis::ConnectionInfo| {
+        let settings = info.redis_settings();
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        (settings.db(), owned(settings.username()), owned(settings.password()))
+    };
+    server.addr() == other.addr() && who(server) == who(other)
+}
 
 /// What happens to a token whose first use can't be proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,8 +143,8 @@ pub enum Unproven {
 /// Where events are kept until they are delivered, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxSettings {
-    /// Where the journal is.
-    pub directory: PathBuf,
+    /// Where they are.
+    pub place: OutboxPlace,
     /// What whoever waits for an event can rely on.
     pub durability: Durability,
     /// The most bytes of the journal, and of dead letters.
@@ -155,6 +157,47 @@ pub struct OutboxSettings {
     pub parallel: usize,
     /// Who vouches for the services, in place of those that the system believes.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
+}
+
+/// A place for events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutboxPlace {
+    /// A directory of this crosslink's own.
+    Directory(PathBuf),
+    /// A stream that several share.
+    Stream(StreamPlace),
+}
+
+impl fmt::Display for OutboxPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => directory.display().fmt(f),
+            Self::Stream(stream) => stream.fmt(f),
+        }
+    }
+}
+
+/// A stream in a Valkey or Redis.
+#[derive(Clone, Debug)]
+pub struct StreamPlace {
+    /// The store.
+    pub server: redis::ConnectionInfo,
+    /// What its keys begin with.
+    pub name: String,
+}
+
+impl PartialEq for StreamPlace {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && is_same(&self.server, &other.server)
+    }
+}
+
+impl Eq for StreamPlace {}
+
+impl fmt::Display for StreamPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.name, self.server.addr())
+    }
 }
 
 /// When an event counts as accepted.

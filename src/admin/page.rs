@@ -95,7 +95,7 @@ fn outbox_state(outbox: &OutboxCounts) -> Markup {
         @if waiting > 0 { ", the oldest for " (humantime::format_duration(Duration::from_secs(oldest))) }
         @if dead > 0 { "; " (dead) " were refused, and set aside" }
         @if outbox.open_circuits.get() > 0 { "; KISSmetrics does not answer" }
-        @if outbox.accepting.get() == 0 { "; its disk takes nothing" }
+        @if outbox.accepting.get() == 0 { "; its disk or store takes nothing" }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{ConfigFile, Failure, count, print, runtime};
 use crate::config::Config;
 use crate::metrics::Attempt;
 use crate::outbox::{DeadLetter, DeadLetters, Kind, LetterId, Resent, resend};
-use crate::settings::OutboxSettings;
+use crate::settings::{OutboxPlace, OutboxSettings};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -79,7 +79,7 @@ impl DeadBox {
                 "name the file of the service with --config FILE",
             ));
         };
-        let letters = DeadLetters::of(&settings.directory, settings.max_bytes);
+        let letters = DeadLetters::of(&settings);
         Ok(Self { config, settings, letters })
     }
 
@@ -92,9 +92,11 @@ impl DeadBox {
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
-        let directory = self.settings.directory.display();
-        let hint = "run it as the user under whom crosslink runs";
-        Failure::new(format!("the outbox in {directory} can't be used: {error}"), hint)
+        let hint = match &self.settings.place {
+            OutboxPlace::Directory(_) => "run it as the user under whom crosslink runs",
+            OutboxPlace::Stream(_) => "look at the store, and at `outbox.password`",
+        };
+        Failure::new(format!("the outbox in {} can't be used: {error}", self.settings.place), hint)
     }
 
     /// Those that the arguments name.

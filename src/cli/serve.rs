@@ -175,10 +175,9 @@ fn start_outbox(
 ) -> Result<Option<(Outbox, Running)>, Failure> {
     let Some(settings) = &fixed.outbox else { return Ok(None) };
     let started = Outbox::start(settings, Arc::clone(sites), metrics.add_outbox(), stop.clone(), fixed.limits.drain);
-    let directory = settings.directory.display();
     started.map(Some).map_err(|error| {
         let hint = "give each crosslink a directory of its own, and look at who may write to it";
-        Failure::new(format!("the outbox in {directory} can't be used: {error}"), hint)
+        Failure::new(format!("the outbox in {} can't be used: {error}", settings.place), hint)
     })
 }
 

@@ -236,7 +236,7 @@ fn password_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
         Some(start + colon + 1..start + user.rfind('@')?)
     });
     // An address of a store is also written wrongly: without its scheme, with blanks or slashes in the password.
-    let stores = text.match_indices("replay:").filter_map(|(at, key)| {
+    let stores = text.match_indices("replay:").chain(text.match_indices("stream:")).filter_map(|(at, key)| {
         let value = text.get(at + key.len()..)?.trim_start_matches([' ', '"', '\'']);
         let start = text.len() - value.len();
         let before = value.rsplit_once('@')?.0;

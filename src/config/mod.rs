@@ -167,7 +167,7 @@ fn check(raw: RawConfig, keys: Option<Keys>) -> Result<Config, Vec<ConfigFault>>
         log: log(&raw, &mut faults),
         replay: trust::replay(&raw, &mut faults),
         watch: value::truth(raw.watch.as_ref(), &mut faults),
-        outbox: raw.outbox.as_ref().map(|raw| outbox::outbox(raw, &mut faults)),
+        outbox: raw.outbox.as_ref().and_then(|raw| outbox::outbox(raw, &mut faults)),
     };
     let sites = outbox::sites(&raw, &mut faults);
     let trusted_proxies = server::networks(raw.trusted_proxies.as_ref(), &mut faults);

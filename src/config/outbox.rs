@@ -13,28 +13,79 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use url::{Host, Url};
 
 use super::fault::Faults;
-use super::raw::{RawConfig, RawPair};
+use super::raw::{RawConfig, RawPair, RawSecret};
 use super::raw_outbox::{RawKissmetrics, RawOutbox};
 use super::text::{Placed, Text};
 use super::tls;
-use super::trust::secret;
+use super::trust::{Words, secret, shared};
 use super::value::{bytes, duration, number, truth, word};
 use crate::link::{DomainPair, EventNames, Seal, SiteName};
-use crate::settings::{ApiKey, Durability, OutboxSettings, Site, Sites, WhenFull};
+use crate::settings::{ApiKey, Durability, OutboxPlace, OutboxSettings, Site, Sites, StreamPlace, WhenFull};
 
 /// Where events are kept, and how.
-pub(super) fn outbox(raw: &RawOutbox, faults: &mut Faults) -> OutboxSettings {
+pub(super) fn outbox(placed: &Placed<RawOutbox>, faults: &mut Faults) -> Option<OutboxSettings> {
+    let raw = &placed.value;
     let size = bytes(raw.max_bytes.as_ref(), ByteSize::mib(256), ByteSize::mib(1)..=ByteSize::gib(64), faults);
-    check_directory(&raw.directory, faults);
-    OutboxSettings {
-        directory: raw.directory.value.clone().into(),
+    let place = place(placed, faults);
+    Some(OutboxSettings {
+        place: place?,
         durability: word(raw.durability.as_ref(), Durability::Each, &DURABILITY, faults),
         max_bytes: size as u64,
         when_full: word(raw.when_full.as_ref(), WhenFull::RefuseNew, &WHEN_FULL, faults),
         timeout: duration(raw.timeout.as_ref(), Duration::from_secs(10), SHORTEST..=LONGEST, faults),
         parallel: number(raw.parallel.as_ref(), 8, 1..=100, faults),
         authorities: raw.ca_file.as_ref().and_then(|file| authorities(file, faults)),
+    })
+}
+
+/// The directory or the stream.
+fn place(placed: &Placed<RawOutbox>, faults: &mut Faults) -> Option<OutboxPlace> {
+    let RawOutbox { directory, stream, password, durability, .. } = &placed.value;
+    if let (None, Some(password)) = (stream, password) {
+        faults.add(password, "there is no store that asks for a password", "write `stream: redis://HOST:PORT/NAME`");
     }
+    match (directory, stream) {
+        (Some(_), Some(stream)) => {
+            let problem = "events wait in a `directory` or in a `stream`, not in both";
+            faults.add(stream, problem, "keep one of them");
+            None
+        }
+        (None, None) => {
+            let problem = "it is not said where events wait";
+            faults.add(placed, problem, "add `directory: PATH`, or `stream: redis://HOST:PORT/NAME`");
+            None
+        }
+        (Some(directory), None) => {
+            check_directory(directory, faults);
+            Some(OutboxPlace::Directory(directory.value.clone().into()))
+        }
+        (None, Some(address)) => {
+            if let Some(durability) = durability {
+                let problem = "when an event in a stream is safe is up to the store";
+                faults.add(durability, problem, "leave `durability` out, and look at the store's `appendfsync`");
+            }
+            stream_place(address, password.as_ref(), faults).map(OutboxPlace::Stream)
+        }
+    }
+}
+
+/// The address of a store, and behind its last slash the name of the stream.
+fn stream_place(text: &Text, password: Option<&Placed<RawSecret>>, faults: &mut Faults) -> Option<StreamPlace> {
+    let words = Words { address: "redis://HOST:PORT/NAME", password: "outbox.password" };
+    let is_name = |name: &str| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        name.chars().all(fits) && name.contains(|c: char| c.is_ascii_alphabetic())
+    };
+    let is_store = |store: &str| !store.ends_with('/') && store.starts_with("redis") && store.contains("://");
+    let parts = text.value.rsplit_once('/').filter(|(store, name)| is_store(store) && is_name(name));
+    let Some((store, name)) = parts else {
+        let hint = "write `redis://HOST:PORT/NAME`, `redis://HOST:PORT/DATABASE/NAME` or `redis+unix:///PATH/NAME`, \
+                    such as `redis://10.0.0.5:6379/crosslink`";
+        faults.add(text, "this is no address of a stream in a Valkey or Redis", hint);
+        return None;
+    };
+    let server = shared(&Placed { value: store.to_owned(), at: text.at }, password, &words, faults)?;
+    Some(StreamPlace { server, name: name.to_owned() })
 }
 
 /// The directory must be there, and the program must be able to write to it. That its disk is full is no fault: the

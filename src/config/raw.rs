@@ -74,8 +74,9 @@ pub(super) struct RawConfig {
     #[serde(default, deserialize_with = "present")]
     pub replay_unavailable: Option<Text>,
     /// Where events for KISSmetrics are kept until they are delivered.
+    #[schemars(with = "Option<RawOutbox>")]
     #[serde(default, deserialize_with = "present")]
-    pub outbox: Option<RawOutbox>,
+    pub outbox: Option<Placed<RawOutbox>>,
     /// Values for all pairs that don't say otherwise. `landing` here switches no landing on.
     #[serde(default, deserialize_with = "present")]
     pub defaults: Option<RawDefaults>,
@@ -90,9 +91,10 @@ impl RawConfig {
         let keys = self.keys.iter().flat_map(|keys| &keys.value).filter_map(|key| key.value.file.as_ref());
         let password = self.replay_password.iter().filter_map(|password| password.value.file.as_ref());
         let tls = self.tls.iter().flat_map(|tls| &tls.value).flat_map(|tls| [&tls.value.certificate, &tls.value.key]);
-        let authorities = self.outbox.iter().filter_map(|outbox| outbox.ca_file.as_ref());
+        let authorities = self.outbox.iter().filter_map(|outbox| outbox.value.ca_file.as_ref());
+        let stream = self.outbox.iter().filter_map(|outbox| outbox.value.password.as_ref()?.value.file.as_ref());
         let sites = self.pairs.value.iter().filter_map(|pair| pair.value.kissmetrics.as_ref()?.value.key_file.as_ref());
-        let files = keys.chain(password).chain(tls).chain(authorities).chain(sites);
+        let files = keys.chain(password).chain(tls).chain(authorities).chain(stream).chain(sites);
         // Very many pairs may name one key.
         let files: BTreeSet<PathBuf> = files.map(|file| PathBuf::from(&file.value)).collect();
         files.into_iter().collect()

@@ -3,17 +3,27 @@
 use schemars::JsonSchema;
 
 use super::forms;
-use super::raw::present;
-use super::text::Text;
+use super::raw::{RawSecret, present};
+use super::text::{Placed, Text};
 
 /// Where events for KISSmetrics are kept until they are delivered, and how.
 #[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["directory"] }, { "required": ["stream"] }]))]
 pub(super) struct RawOutbox {
-    /// The directory of the journal, which must be there.
-    #[schemars(with = "String")]
-    pub directory: Text,
-    /// When an event counts as accepted: `batch` when the system has it, `each` when it is on the disk.
+    /// The directory of the journal, which must be there; or else there is a `stream`.
+    #[schemars(with = "Option<String>")]
+    #[serde(default, deserialize_with = "present")]
+    pub directory: Option<Text>,
+    /// A stream in a Valkey or Redis that several crosslinks share, in place of a directory.
+    #[schemars(with = "Option<String>", extend("pattern" = r"^redis(\+unix)?://.+/[A-Za-z0-9._-]+$"))]
+    #[serde(default, deserialize_with = "present")]
+    pub stream: Option<Text>,
+    /// The password of that store.
+    #[schemars(with = "Option<RawSecret>")]
+    #[serde(default, deserialize_with = "present")]
+    pub password: Option<Placed<RawSecret>>,
+    /// When an event counts as accepted: `batch` when the system has it, `each` when it is on the disk; for a directory.
     #[schemars(with = "Option<String>", extend("enum" = ["batch", "each"], "default" = "each"))]
     #[serde(default, deserialize_with = "present")]
     pub durability: Option<Text>,

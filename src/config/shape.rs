@@ -110,7 +110,6 @@ fn whole(field: &str) -> &'static str {
         }
         "id" => "an item of `keys` has an `id`, such as `2026-11`, and either `file: PATH` or `env: NAME`",
         "name" | "contains" => "a cookie for consent is `{ name: COOKIE, contains: TEXT }`",
-        "directory" => "an outbox has the directory that it keeps events in: `outbox: { directory: PATH }`",
         _ => SMALLEST,
     }
 }
@@ -143,7 +142,7 @@ fn misplaced(wanted: &str, text: &str, at: Place) -> (String, String) {
         (Found::Nothing, true) => format!("an item is empty in the list `{key}`"),
         (Found::Nothing, false) => format!("nothing stands behind `{key}:`"),
         // What stands there is perhaps the secret itself.
-        (Found::Text, _) if ["keys", "replay_password"].contains(&key) => {
+        (Found::Text, _) if ["keys", "replay_password", "password"].contains(&key) => {
             format!("{SECRET_ITSELF} may stand behind `{key}:`")
         }
         (_, true) => format!("{wanted}, not {}, must stand in the list `{key}`", found.as_str()),
@@ -168,7 +167,7 @@ fn example(key: &str) -> Option<&'static str> {
         "destination" => "checkout.yourshop.example",
         "keys" => "[{ id: 2026-11, file: PATH }]",
         "tls" => "[{ listen: 0.0.0.0:443, certificate: PATH, key: PATH }]",
-        "replay_password" => "{ file: PATH }",
+        "replay_password" | "password" => "{ file: PATH }",
         "limits" => "{ connections: 4096, head_timeout: 10s }",
         "log" => "{ format: text }",
         "defaults" => "{ landing: { max_age: 400d } }",

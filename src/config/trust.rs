@@ -121,7 +121,8 @@ pub(super) fn replay(raw: &RawConfig, faults: &mut Faults) -> Replay {
 fn store(raw: &RawConfig, entries: usize, faults: &mut Faults) -> Option<TokenStore> {
     let text = raw.replay.as_ref();
     if let Some(text) = text.filter(|text| text.value.contains("://")) {
-        return shared(text, raw.replay_password.as_ref(), faults).map(TokenStore::Shared);
+        let words = Words { address: "redis://HOST:PORT/DATABASE", password: "replay_password" };
+        return shared(text, raw.replay_password.as_ref(), &words, faults).map(TokenStore::Shared);
     }
     if let Some(password) = &raw.replay_password {
         faults.add(password, "there is no store that asks for a password", "write `replay: redis://HOST:PORT`");
@@ -138,8 +139,21 @@ fn store(raw: &RawConfig, entries: usize, faults: &mut Faults) -> Option<TokenSt
     }
 }
 
+/// What the keys of a store are called in its faults.
+pub(super) struct Words {
+    /// The form of its address.
+    pub address: &'static str,
+    /// Where its password stands.
+    pub password: &'static str,
+}
+
 /// A Valkey or Redis: `redis://HOST:PORT/DATABASE`, or `redis+unix:///PATH` for a socket.
-fn shared(server: &Text, password: Option<&Placed<RawSecret>>, faults: &mut Faults) -> Option<ConnectionInfo> {
+pub(super) fn shared(
+    server: &Text,
+    password: Option<&Placed<RawSecret>>,
+    words: &Words,
+    faults: &mut Faults,
+) -> Option<ConnectionInfo> {
     let known = parse_redis_url(&server.value).filter(|url| matches!(url.scheme(), "redis" | "redis+unix"));
     let info = known.as_ref().and_then(|url| url.clone().into_connection_info().ok());
     let Some((url, info)) = known.as_ref().zip(info) else {
@@ -148,22 +162,19 @@ fn shared(server: &Text, password: Option<&Placed<RawSecret>>, faults: &mut Faul
         return None;
     };
     if url.query().is_some() || url.fragment().is_some() || info.redis_settings().db() < 0 {
-        let hint = "write `redis://HOST:PORT/DATABASE`; a password has a key of its own, `replay_password`";
+        let hint = format!("write `{}`; a password has a key of its own, `{}`", words.address, words.password);
         faults.add(server, "there is more in this address than a place", hint);
         return None;
     }
     if url.password().is_some() {
-        let hint = "name its file: `replay_password: { file: /etc/crosslink/secrets/redis }`, or `env`";
+        let hint = format!("name its file: `{}: {{ file: /etc/crosslink/secrets/redis }}`, or `env`", words.password);
         faults.add(server, "a password does not belong into this file", hint);
         return None;
     }
     let Some(password) = password else {
         if info.redis_settings().username().is_some() {
-            faults.add(
-                server,
-                "a user needs a password",
-                "add `replay_password: { file: PATH }`, or take the user out",
-            );
+            let hint = format!("add `{}: {{ file: PATH }}`, or take the user out", words.password);
+            faults.add(server, "a user needs a password", hint);
         }
         return Some(info);
     };

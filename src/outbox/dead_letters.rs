@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +17,21 @@ use super::event::Record;
 use super::frame::{self, Frames, HEADER};
 use super::segments::Place;
 use super::store::private;
+use super::stream::StreamLetters;
+use crate::settings::{OutboxPlace, OutboxSettings};
+
+/// The dead letters of an outbox.
+#[derive(Debug)]
+pub enum DeadLetters {
+    /// In a file.
+    File(LettersFile),
+    /// In the store of a stream.
+    Stream(Box<StreamLetters>),
+}
 
 /// The file of dead letters in a directory.
 #[derive(Debug)]
-pub struct DeadLetters {
+pub struct LettersFile {
     directory: PathBuf,
     most_bytes: u64,
 }
@@ -43,14 +55,67 @@ pub struct DeadLetter {
 pub struct LetterId(u64, u32);
 
 impl DeadLetters {
-    /// Those in a directory, which take at most so many bytes.
+    /// Those of an outbox.
     #[must_use]
-    pub fn of(directory: &Path, most_bytes: u64) -> Self {
-        Self { directory: directory.to_owned(), most_bytes }
+    pub fn of(settings: &OutboxSettings) -> Self {
+        let most_bytes = settings.max_bytes;
+        match &settings.place {
+            OutboxPlace::Directory(directory) => Self::File(LettersFile { directory: directory.clone(), most_bytes }),
+            OutboxPlace::Stream(stream) => Self::Stream(Box::new(StreamLetters::of(stream.clone(), most_bytes))),
+        }
     }
 
     /// Cuts off what a crash left half written.
     pub(super) fn mend(&self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.mend(),
+            Self::Stream(_) => Ok(()),
+        }
+    }
+
+    /// Adds one, and waits until it is safe.
+    pub(super) fn add(&self, letter: &DeadLetter) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.add(letter),
+            Self::Stream(letters) => letters.add(letter),
+        }
+    }
+
+    /// All of them, the oldest first.
+    ///
+    /// # Errors
+    /// The file or the store can't be read, or is of another version.
+    pub fn read(&self) -> io::Result<Vec<DeadLetter>> {
+        let mut letters = match self {
+            Self::File(file) => file.read()?,
+            Self::Stream(letters) => letters.read()?,
+        };
+        letters.sort_by_key(|letter| (letter.since, letter.id));
+        Ok(letters)
+    }
+
+    /// Takes some away.
+    ///
+    /// # Errors
+    /// The file or the store can't be read or written; then they are as they were.
+    pub fn remove(&self, ids: &BTreeSet<LetterId>) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.remove(ids),
+            Self::Stream(letters) => letters.remove(ids),
+        }
+    }
+
+    /// What tells whether they have changed.
+    pub(super) fn looks(&self) -> Option<(u64, SystemTime)> {
+        match self {
+            Self::File(file) => file.looks(),
+            Self::Stream(letters) => Some((letters.number().ok()?, SystemTime::UNIX_EPOCH)),
+        }
+    }
+}
+
+impl LettersFile {
+    fn mend(&self) -> io::Result<()> {
         let _lock = self.lock()?;
         let bytes = self.bytes()?;
         let mut frames = Frames::of(bytes.strip_prefix(HEADER).unwrap_or_default());
@@ -62,8 +127,7 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Adds one, and waits until it is on the disk.
-    pub(super) fn add(&self, letter: &DeadLetter) -> io::Result<()> {
+    fn add(&self, letter: &DeadLetter) -> io::Result<()> {
         let _lock = self.lock()?;
         let mut file = private().create(true).append(true).open(self.path())?;
         let length = file.metadata()?.len();
@@ -79,11 +143,7 @@ impl DeadLetters {
         added
     }
 
-    /// All of them, the oldest first.
-    ///
-    /// # Errors
-    /// The file can't be read, or is of another version.
-    pub fn read(&self) -> io::Result<Vec<DeadLetter>> {
+    fn read(&self) -> io::Result<Vec<DeadLetter>> {
         let bytes = self.bytes()?;
         let Some(letters) = bytes.strip_prefix(HEADER) else { return Ok(Vec::new()) };
         // One that was added when the program ended, before it was noted in the journal, was added again.
@@ -92,16 +152,10 @@ impl DeadLetters {
             let letter: DeadLetter = serde_json::from_slice(letter)?;
             known.insert(letter.id, letter);
         }
-        let mut letters: Vec<DeadLetter> = known.into_values().collect();
-        letters.sort_by_key(|letter| (letter.since, letter.id));
-        Ok(letters)
+        Ok(known.into_values().collect())
     }
 
-    /// Takes some away.
-    ///
-    /// # Errors
-    /// The file can't be read or written; then it is as it was.
-    pub fn remove(&self, ids: &BTreeSet<LetterId>) -> io::Result<()> {
+    fn remove(&self, ids: &BTreeSet<LetterId>) -> io::Result<()> {
         let _lock = self.lock()?;
         let mut bytes = HEADER.to_vec();
         for letter in self.read()?.iter().filter(|letter| !ids.contains(&letter.id)) {
@@ -115,8 +169,7 @@ impl DeadLetters {
         File::open(&self.directory)?.sync_all()
     }
 
-    /// What tells whether the file has changed.
-    pub(super) fn looks(&self) -> Option<(u64, std::time::SystemTime)> {
+    fn looks(&self) -> Option<(u64, SystemTime)> {
         let metadata = fs::metadata(self.path()).ok()?;
         Some((metadata.len(), metadata.modified().ok()?))
     }

@@ -1,4 +1,4 @@
-//! Events on their way from the disk to KISSmetrics.
+//! Events on their way from where they wait to KISSmetrics.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -15,13 +15,13 @@ use super::client::{Answer, Client};
 use super::dead_letters::{DeadLetter, DeadLetters};
 use super::event::Record;
 use super::lanes::{Held, LaneId, Lanes, Pending};
-use super::store::{Cursor, Store};
+use super::source::Source;
 use crate::metrics::{Attempt, Fate, OutboxCounts};
 use crate::settings::LiveSites;
 
 /// All that is delivered.
 pub(super) struct Delivery {
-    pub store: Arc<Store>,
+    pub source: Source,
     pub sites: LiveSites,
     pub counts: Arc<OutboxCounts>,
     /// Told when there is more to deliver.
@@ -36,7 +36,6 @@ pub(super) struct Delivery {
 /// What has begun.
 #[derive(Default)]
 pub(super) struct UnderWay {
-    cursor: Cursor,
     held: Held,
     channels: HashMap<String, Channel>,
     requests: JoinSet<Sent>,
@@ -108,9 +107,9 @@ impl Delivery {
             self.report();
             let is_closed = ending.closed.is_cancelled();
             if deadline.is_some_and(|deadline| deadline <= now) || is_closed && self.is_idle(now) {
-                return;
+                return self.source.leave();
             }
-            let wake = [Some(now + LOOK_EVERY), deadline, self.wakes_at(now)].into_iter().flatten().min();
+            let wake = [Some(now + self.source.pause()), deadline, self.wakes_at(now)].into_iter().flatten().min();
             tokio::select! {
                 Some(sent) = self.state.requests.join_next() => match sent {
                     Ok(sent) => self.settle(sent),
@@ -133,8 +132,8 @@ impl Delivery {
             return;
         }
         state.read_again = None;
-        while state.held.room() > 0 {
-            match self.store.read(&mut state.cursor, READ_BYTES.min(state.held.room())) {
+        loop {
+            match self.source.read(READ_BYTES.min(state.held.room())) {
                 Ok(kept) if kept.is_empty() => return,
                 Ok(kept) => {
                     for kept in kept {
@@ -159,8 +158,8 @@ impl Delivery {
         for (name, channel) in &mut self.state.channels {
             while channel.on_their_way < self.parallel && channel.circuit.admits(now, channel.on_their_way) {
                 let Some((lane, pending)) = channel.lanes.next(now) else { break };
-                if !self.store.holds(pending.place) {
-                    // It gave way to newer ones.
+                if !self.source.holds(pending.place) {
+                    // It gave way to newer ones, or another crosslink delivers it.
                     self.state.held.remove(pending.place);
                     channel.lanes.done(lane);
                     continue;
@@ -208,7 +207,7 @@ impl Delivery {
             self.counts.count(if attempt == Attempt::Ok { Fate::Delivered } else { Fate::Dead }, 1);
             channel.lanes.done(lane);
             self.state.held.remove(pending.place);
-            self.store.done(pending.place);
+            self.source.done(pending.place);
         } else {
             channel.lanes.rest(lane, now + pause_after(pending.tries, spread));
         }
@@ -216,7 +215,7 @@ impl Delivery {
 
     /// Sets an event aside; whether that was possible.
     fn bury(&mut self, pending: &Pending, why: String) -> bool {
-        let id = pending.place.into();
+        let id = self.source.letter_id(pending.place);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         self.state.unsaid += 1;
         // Where one is refused, perhaps all are.

@@ -17,9 +17,19 @@ use crate::metrics::{Fate, OutboxCounts};
 use crate::settings::{Durability, OutboxSettings, WhenFull};
 
 /// Events that are accepted or refused together.
-struct Group {
-    events: Vec<Event>,
+pub(super) struct Group {
+    pub events: Vec<Event>,
     told: Option<oneshot::Sender<Result<(), Refused>>>,
+}
+
+impl Group {
+    /// Tells whoever waits what became of the events.
+    pub(super) fn tell(self, outcome: Result<(), Refused>) {
+        if let Some(told) = self.told {
+            // Perhaps nobody waits any more.
+            let _ = told.send(outcome);
+        }
+    }
 }
 
 /// What waits for the journal's thread.
@@ -67,7 +77,7 @@ impl Queue {
     }
 
     /// Waits for events, at most for so long, and gives them with whether they are the last.
-    fn take(&self, patience: Duration) -> (Vec<Group>, bool) {
+    pub(super) fn take(&self, patience: Duration) -> (Vec<Group>, bool) {
         let is_idle = |state: &mut Waiting| state.groups.is_empty() && !state.is_closed;
         let waited = self.changed.wait_timeout_while(self.lock(), patience, is_idle);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -197,9 +207,8 @@ impl Journal {
         }
         self.counts.count(Fate::Accepted, u64::from(batch.records));
         self.grown.notify_one();
-        for told in batch.groups.into_iter().filter_map(|group| group.told) {
-            // Perhaps nobody waits any more.
-            let _ = told.send(Ok(()));
+        for group in batch.groups {
+            group.tell(Ok(()));
         }
     }
 
@@ -215,7 +224,7 @@ impl Journal {
             }
             Err(error) => {
                 if self.state.again.is_none() {
-                    let directory = self.settings.directory.display();
+                    let directory = &self.settings.place;
                     tracing::error!(%directory, %error, "the journal can't be written: no events are accepted");
                 }
                 self.state.again = Some(Instant::now() + SOON);
@@ -283,9 +292,7 @@ impl Journal {
 
     fn refuse(&self, group: Group, why: Refused) {
         self.counts.count(why.fate(), group.events.len() as u64);
-        if let Some(told) = group.told {
-            let _ = told.send(Err(why));
-        }
+        group.tell(Err(why));
     }
 }
 

@@ -1,11 +1,13 @@
-//! What KISSmetrics is to know, on its way there: kept on the disk until it was delivered.
+//! What KISSmetrics is to know, on its way there: kept on the disk, or in a store, until it was delivered.
 //!
 //! | file | is |
 //! |---|---|
 //! | `event` | what there is to tell, and the request that tells it |
 //! | `journal` | the queue in memory, and the thread that writes it to the disk |
 //! | `frame`, `store`, `segments`, `notes` | records in files, those files, what is known of them, and what of them was delivered |
-//! | `delivery` | from the disk to the service, with `lanes`, `circuit` and `client` |
+//! | `stream` | a Valkey or Redis that several crosslinks share, in place of the disk |
+//! | `source` | one of the two, for whoever reads there |
+//! | `delivery` | from there to the service, with `lanes`, `circuit` and `client` |
 //! | `dead_letters`, `resend` | what the service refused, and how it is sent once more |
 //!
 //! The way of an event: [`Outbox::accept`] puts it into a queue, one thread writes what has come to the newest segment,
@@ -24,7 +26,9 @@ mod lanes;
 mod notes;
 mod resend;
 mod segments;
+mod source;
 mod store;
+mod stream;
 
 use std::fmt;
 use std::io;
@@ -37,16 +41,19 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-pub use dead_letters::{DeadLetter, DeadLetters, LetterId};
+pub use dead_letters::{DeadLetter, DeadLetters, LetterId, LettersFile};
 pub use event::{Event, Kind, Properties, Record, What};
 pub use resend::{Resent, resend};
+pub use stream::StreamLetters;
 
 use crate::metrics::{Fate, OutboxCounts};
-use crate::settings::{LiveSites, OutboxSettings};
+use crate::settings::{LiveSites, OutboxPlace, OutboxSettings};
 use client::Client;
 use delivery::{Delivery, Ending};
 use journal::{Journal, Queue};
-use store::Store;
+use source::Source;
+use store::{Cursor, Store};
+use stream::{Stream, Writer};
 
 /// Takes events. Clones put into the same queue.
 #[derive(Clone)]
@@ -60,7 +67,7 @@ pub struct Outbox {
 pub enum Refused {
     /// The journal is as large as `outbox.max_bytes` allows, and nothing gives way.
     Full,
-    /// The disk is full, or fails.
+    /// The disk or the store is full, or fails.
     NoRoom,
     /// More have come at once than the disk can take; at most 10,000 wait.
     Busy,
@@ -74,7 +81,7 @@ impl Outbox {
     /// Begins to take and to deliver events.
     ///
     /// # Errors
-    /// The directory can't be used, or the system gives no threads.
+    /// The directory can't be used, or the system gives no threads. A store that is away is none.
     pub fn start(
         settings: &OutboxSettings,
         sites: LiveSites,
@@ -82,26 +89,18 @@ impl Outbox {
         stop: CancellationToken,
         drain: Duration,
     ) -> io::Result<(Self, Running)> {
-        let letters = DeadLetters::of(&settings.directory, settings.max_bytes);
-        let store = Arc::new(Store::open(&settings.directory, Arc::clone(&counts))?);
-        letters.mend()?;
+        let letters = DeadLetters::of(settings);
         let (queue, grown, closed) = (Arc::<Queue>::default(), Arc::<Notify>::default(), CancellationToken::new());
-        let journal = Journal {
-            queue: Arc::clone(&queue),
-            store: Arc::clone(&store),
-            settings: settings.clone(),
-            counts: Arc::clone(&counts),
-            grown: Arc::clone(&grown),
-            state: journal::Open::default(),
-        };
+        let (source, keep) = places(settings, &queue, &counts, &grown)?;
+        letters.mend()?;
         let client = Client::new(settings).map_err(io::Error::other)?;
         let (parallel, state) = (settings.parallel, delivery::UnderWay::default());
-        let delivery = Delivery { store, sites, counts: Arc::clone(&counts), grown, client, parallel, letters, state };
+        let delivery = Delivery { source, sites, counts: Arc::clone(&counts), grown, client, parallel, letters, state };
         let ending = Ending { stop, drain, closed: closed.clone() };
         // A runtime of its own: where it reads files, it keeps nobody else waiting.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        let journal = named("journal").spawn(move || journal.run())?;
+        let journal = named("journal").spawn(keep)?;
         let delivery = named("delivery").spawn(move || {
             runtime.block_on(delivery.run(ending));
             // A look-up of a name may still be waiting.
@@ -138,6 +137,34 @@ impl Outbox {
     fn push(&self, events: Vec<Event>, tell: Option<oneshot::Sender<Result<(), Refused>>>) -> Result<(), Refused> {
         let number = events.len() as u64;
         self.queue.push(events, tell).inspect_err(|refused| self.counts.count(refused.fate(), number))
+    }
+}
+
+/// Where events wait, and what the thread does that puts them there.
+fn places(
+    settings: &OutboxSettings,
+    queue: &Arc<Queue>,
+    counts: &Arc<OutboxCounts>,
+    grown: &Arc<Notify>,
+) -> io::Result<(Source, Box<dyn FnOnce() + Send>)> {
+    match &settings.place {
+        OutboxPlace::Directory(directory) => {
+            let store = Arc::new(Store::open(directory, Arc::clone(counts))?);
+            let journal = Journal {
+                queue: Arc::clone(queue),
+                store: Arc::clone(&store),
+                settings: settings.clone(),
+                counts: Arc::clone(counts),
+                grown: Arc::clone(grown),
+                state: journal::Open::default(),
+            };
+            Ok((Source::Journal(store, Cursor::default()), Box::new(move || journal.run())))
+        }
+        OutboxPlace::Stream(place) => {
+            let stream = Stream::of(place.clone(), Arc::clone(counts)).map_err(io::Error::other)?;
+            let writer = Writer::new(place.clone(), Arc::clone(queue), settings, Arc::clone(counts));
+            Ok((Source::Stream(Box::new(stream)), Box::new(move || writer.run())))
+        }
     }
 }
 
@@ -186,7 +213,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "the outbox is full",
-            Self::NoRoom => "the outbox's disk has no room, or fails",
+            Self::NoRoom => "the outbox's disk or store has no room, or fails",
             Self::Busy => "more events have come at once than the outbox can take",
             Self::TooLarge => "an event is too large to be told in one request",
             Self::Stopping => "the program stops",

@@ -72,7 +72,7 @@ fn every_configuration_that_is_shown_fits_the_schema() {
 
 #[test]
 fn the_schema_finds_what_an_editor_can_find() {
-    let names = "unknown_key outbox_without_directory key_inline missing_destination empty_pairs no_pairs wrong_type list_for_text \
+    let names = "unknown_key outbox_without_place key_inline missing_destination empty_pairs no_pairs wrong_type list_for_text \
                  cookies_as_text landing_empty landing_true landing_words listen limits log number_as_origin parameter \
                  replay_addresses route_root trust_words version missing_value";
     let files: Vec<_> =

@@ -42,6 +42,7 @@ mod logs;
 mod machine;
 mod mint;
 mod outbox;
+mod outbox_stream;
 mod package;
 mod prometheus;
 mod properties;

@@ -27,27 +27,32 @@ use crate::tls_client;
 const KEY: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A folder with a journal, a key and a configuration.
-struct Site {
-    folder: TempDir,
-    config: String,
+pub struct Site {
+    pub folder: TempDir,
+    pub config: String,
 }
 
 impl Site {
     /// `more` stands under `outbox`.
     fn new(endpoint: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal");
+        fs::create_dir(&journal).unwrap();
+        Self::at(folder, &format!("directory: {}", journal.display()), endpoint, more)
+    }
+
+    /// Without a journal: `place` says where events wait.
+    pub fn at(folder: TempDir, place: &str, endpoint: &str, more: &str) -> Self {
         let path = |name: &str| folder.path().join(name).display().to_string();
-        fs::create_dir(path("journal")).unwrap();
         fs::write(path("key"), format!("{KEY}\n")).unwrap();
         let config = format!(
             "listen: 127.0.0.1:0
-outbox: {{ directory: {}, timeout: 500ms{more} }}
+outbox: {{ {place}, timeout: 500ms{more} }}
 pairs:
   - origin: www.yoursite.com
     destination: checkout.yoursite.com
     kissmetrics: {{ key_file: {}, endpoint: '{endpoint}' }}
 ",
-            path("journal"),
             path("key"),
         );
         fs::write(path("crosslink.yaml"), &config).unwrap();
@@ -75,7 +80,7 @@ pairs:
     }
 
     /// Runs `crosslink outbox` and gives whether it succeeded and what it printed.
-    fn command(&self, arguments: &[&str]) -> (bool, String) {
+    pub fn command(&self, arguments: &[&str]) -> (bool, String) {
         let config = self.folder.path().join("crosslink.yaml");
         let output = crosslink().arg("outbox").args(arguments).arg("--config").arg(config).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
@@ -84,23 +89,23 @@ pairs:
 }
 
 /// A process that has an outbox, and accepts the events that it is told.
-struct Source {
-    program: Program,
+pub struct Source {
+    pub program: Program,
     log: NamedTempFile,
     tell: Option<ChildStdin>,
-    answers: Receiver<String>,
+    pub answers: Receiver<String>,
 }
 
 /// An event for [`Source`]: its number, the person, and what else stands in a line.
 #[derive(Clone)]
-struct Told {
+pub struct Told {
     person: String,
     what: String,
     at: u64,
 }
 
 impl Source {
-    fn start(site: &Site) -> Self {
+    pub fn start(site: &Site) -> Self {
         Self::start_in(Command::new(std::env::current_exe().unwrap()), site)
     }
 
@@ -126,7 +131,7 @@ impl Source {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    fn tell(&mut self, number: usize, event: &Told) {
+    pub fn tell(&mut self, number: usize, event: &Told) {
         let Told { person, what, at } = event;
         let line = format!("{number}\t{at}\t{person}\t{what}\n");
         // A process that was killed is not told any more.
@@ -134,18 +139,18 @@ impl Source {
     }
 
     /// Tells an event and waits until it is accepted, or why not.
-    fn ask(&mut self, event: &Told) -> String {
+    pub fn ask(&mut self, event: &Told) -> String {
         self.tell(0, event);
         let answer = self.answers.recv_timeout(PATIENCE).unwrap();
         answer.strip_prefix("0 ").unwrap().to_owned()
     }
 
-    fn accept(&mut self, event: &Told) {
+    pub fn accept(&mut self, event: &Told) {
         assert_eq!(self.ask(event), "accepted");
     }
 
     /// Ends it in peace.
-    fn finish(mut self) {
+    pub fn finish(mut self) {
         drop(self.tell.take());
         let ended = eventually("its end", || self.program.child.try_wait().unwrap());
         assert!(ended.success());
@@ -210,7 +215,7 @@ fn read(what: &[&str]) -> What {
     }
 }
 
-fn told(person: &str, what: &str) -> Told {
+pub fn told(person: &str, what: &str) -> Told {
     Told { person: person.to_owned(), what: what.to_owned(), at: 1_763_769_600 }
 }
 
@@ -250,21 +255,21 @@ fn requests_are_what_the_vendor_documents() {
 }
 
 /// The events of a run, each of its own name, so that all can be told apart at the other end.
-struct Run {
-    persons: usize,
-    sent: usize,
-    accepted: HashSet<usize>,
+pub struct Run {
+    pub persons: usize,
+    pub sent: usize,
+    pub accepted: HashSet<usize>,
 }
 
 impl Run {
-    fn event(&self, number: usize) -> Told {
+    pub fn event(&self, number: usize) -> Told {
         let person = number * 7919 % self.persons;
         let what = format!("record\tevent {number}\tperson\t{person}");
         Told { person: format!("person+{person}@yoursite.com"), what, at: 1_763_769_600 + number as u64 }
     }
 
     /// Tells events, up to a hundred at a time, until so many in all are accepted.
-    fn tell(&mut self, source: &mut Source, accepted: usize) {
+    pub fn tell(&mut self, source: &mut Source, accepted: usize) {
         let mut open = 0;
         while self.accepted.len() < accepted {
             while open < (accepted - self.accepted.len()).min(100) {
@@ -277,21 +282,21 @@ impl Run {
         }
     }
 
-    fn note(&mut self, answer: &str) {
+    pub fn note(&mut self, answer: &str) {
         let (number, answer) = answer.split_once(' ').unwrap();
         assert_eq!(answer, "accepted");
         self.accepted.insert(number.parse().unwrap());
     }
 
     /// The accepted events that a service was not told.
-    fn missing(&self, service: &Kissmetrics) -> HashSet<usize> {
+    pub fn missing(&self, service: &Kissmetrics) -> HashSet<usize> {
         let told: HashSet<_> = service.told().iter().map(|target| number(target)).collect();
         self.accepted.difference(&told).copied().collect()
     }
 
     /// Looks at all that a service was told: each accepted event at least once, none of another person, and the events
     /// of each person in their order when they come for the first time.
-    fn judge(&self, service: &Kissmetrics) {
+    pub fn judge(&self, service: &Kissmetrics) {
         let mut first = HashSet::new();
         let mut last = HashMap::new();
         let told = service.told();

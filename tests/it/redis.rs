@@ -26,7 +26,7 @@ impl Redis {
     }
 
     /// Starts it again.
-    fn resume(&mut self) {
+    pub fn resume(&mut self) {
         let mut command = Command::new(find("redis-server").unwrap());
         command.args(["--port", "0", "--save", "", "--unixsocket", "s"]).args(&self.arguments);
         command.current_dir(self.folder.path()).stdin(Stdio::null());
@@ -34,11 +34,11 @@ impl Redis {
         self.running = Some(Program::spawn(&mut command));
     }
 
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.running = None;
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         self.running.as_ref().expect("a running Redis").signal(name);
     }
 

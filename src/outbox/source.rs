@@ -1,0 +1,68 @@
+//! Where events wait that are to be delivered: this machine's journal, or a stream that several crosslinks share.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dead_letters::LetterId;
+use super::segments::Place;
+use super::store::{Cursor, Kept, Store};
+use super::stream::Stream;
+
+/// One of the two.
+pub(super) enum Source {
+    Journal(Arc<Store>, Cursor),
+    Stream(Box<Stream>),
+}
+
+impl Source {
+    /// Reads on, up to `most` bytes or one record; nothing comes where there is no more. Read often, the stream also
+    /// learns what is done.
+    pub(super) fn read(&mut self, most: usize) -> io::Result<Vec<Kept>> {
+        match self {
+            Self::Journal(..) if most == 0 => Ok(Vec::new()),
+            Self::Journal(store, cursor) => store.read(cursor, most),
+            Self::Stream(stream) => Ok(stream.read(most)),
+        }
+    }
+
+    /// Whether an event still waits here, and for this crosslink.
+    pub(super) fn holds(&self, place: Place) -> bool {
+        match self {
+            Self::Journal(store, _) => store.holds(place),
+            Self::Stream(stream) => stream.holds(place),
+        }
+    }
+
+    /// Notes that an event was delivered, or set aside.
+    pub(super) fn done(&mut self, place: Place) {
+        match self {
+            Self::Journal(store, _) => store.done(place),
+            Self::Stream(stream) => stream.done(place),
+        }
+    }
+
+    /// By what commands name an event that was set aside.
+    pub(super) fn letter_id(&self, place: Place) -> LetterId {
+        match self {
+            Self::Journal(..) => place.into(),
+            Self::Stream(_) => Place { number: Stream::part(place), ..place }.into(),
+        }
+    }
+
+    /// How often it is read at least.
+    pub(super) fn pause(&self) -> Duration {
+        match self {
+            // Whoever adds to it says so.
+            Self::Journal(..) => Duration::from_secs(2),
+            Self::Stream(_) => Duration::from_millis(100),
+        }
+    }
+
+    /// Reads no more.
+    pub(super) fn leave(&mut self) {
+        if let Self::Stream(stream) = self {
+            stream.leave();
+        }
+    }
+}

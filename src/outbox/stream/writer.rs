@@ -1,0 +1,117 @@
+//! Events on their way to the store: a thread adds whatever has come meanwhile at once.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::super::Refused;
+use super::super::event::Record;
+use super::super::journal::{Group, Queue};
+use super::PARTS;
+use super::server::Server;
+use crate::metrics::{Fate, OutboxCounts};
+use crate::settings::{OutboxSettings, StreamPlace, WhenFull};
+
+/// The thread that adds to the stream.
+pub(in super::super) struct Writer {
+    queue: Arc<Queue>,
+    server: Server,
+    settings: OutboxSettings,
+    counts: Arc<OutboxCounts>,
+}
+
+/// Events as they are kept, each with its part.
+type Parted = Vec<(u32, Vec<u8>)>;
+
+/// What is added at once: groups with their events, each with its part.
+#[derive(Default)]
+struct Batch {
+    groups: Vec<(Group, Parted)>,
+    events: usize,
+}
+
+impl Writer {
+    pub(in super::super) fn new(
+        place: StreamPlace,
+        queue: Arc<Queue>,
+        settings: &OutboxSettings,
+        counts: Arc<OutboxCounts>,
+    ) -> Self {
+        Self { queue, server: Server::of(place), settings: settings.clone(), counts }
+    }
+
+    /// Adds until the queue is closed and empty.
+    pub(in super::super) fn run(mut self) {
+        loop {
+            let (groups, is_last) = self.queue.take(IDLE);
+            let mut batch = Batch::default();
+            for group in groups {
+                match records(&group) {
+                    Some(records) => {
+                        batch.events += records.len();
+                        batch.groups.push((group, records));
+                    }
+                    None => self.refuse(group, Refused::TooLarge),
+                }
+                if batch.events >= MOST_AT_ONCE {
+                    self.commit(std::mem::take(&mut batch));
+                }
+            }
+            self.commit(batch);
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// Adds a batch and tells those who wait.
+    fn commit(&mut self, Batch { groups, .. }: Batch) {
+        if groups.is_empty() {
+            return;
+        }
+        let gives_way = self.settings.when_full == WhenFull::DropOldest;
+        let added: std::io::Result<Vec<u64>> = self.server.run(include_str!("add.lua"), |arguments| {
+            arguments.arg(self.settings.max_bytes).arg(u8::from(gives_way));
+            for (_, records) in &groups {
+                arguments.arg(records.len());
+                for (part, record) in records {
+                    arguments.arg(part).arg(record);
+                }
+            }
+        });
+        self.counts.accepting.set(i64::from(added.is_ok()));
+        // The store has said why.
+        let added = added.ok();
+        let (dropped, added) = added.as_deref().and_then(<[u64]>::split_first).unzip();
+        self.counts.count(Fate::Dropped, dropped.copied().unwrap_or(0));
+        for (index, (group, records)) in groups.into_iter().enumerate() {
+            match added.map(|added| added.get(index)) {
+                Some(Some(1)) => {
+                    self.counts.count(Fate::Accepted, records.len() as u64);
+                    group.tell(Ok(()));
+                }
+                Some(_) => self.refuse(group, Refused::Full),
+                None => self.refuse(group, Refused::NoRoom),
+            }
+        }
+    }
+
+    fn refuse(&self, group: Group, why: Refused) {
+        self.counts.count(why.fate(), group.events.len() as u64);
+        group.tell(Err(why));
+    }
+}
+
+/// The events of a group as they are kept, each with its part; `None` if no request can tell one.
+fn records(group: &Group) -> Option<Parted> {
+    let accepted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let kept = group.events.iter().map(|event| {
+        let record = Record::of(event, accepted);
+        let part = crc32fast::hash(record.person.as_bytes()) % PARTS;
+        record.is_tellable().then(|| serde_json::to_vec(&record).ok()).flatten().map(|text| (part, text))
+    });
+    kept.collect()
+}
+
+const MOST_AT_ONCE: usize = 1000;
+/// There is nothing to do meanwhile.
+const IDLE: Duration = Duration::from_secs(60);

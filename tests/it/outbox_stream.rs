@@ -1,0 +1,221 @@
+//! Events that wait in a real Redis which several crosslinks share.
+
+use std::collections::HashSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::kissmetrics::{Kissmetrics, Mood};
+use crate::outbox::{Run, Site, Source, told};
+use crate::redis::Redis;
+use crate::support::{Client, PATIENCE, Service, crosslink, eventually, needs};
+
+/// A configuration whose events wait in a store. `more` stands under `outbox`.
+fn site(store: &Redis, service: &Kissmetrics, more: &str) -> Site {
+    let place = format!("stream: '{}/crosslink'", store.address());
+    Site::at(tempfile::tempdir().unwrap(), &place, &service.endpoint(), more)
+}
+
+/// What the store says.
+fn ask<T: redis::FromRedisValue>(store: &Redis, words: &[&str]) -> T {
+    let client = redis::Client::open(store.address()).unwrap();
+    // A store that has just been started listens in a moment.
+    let mut connection = eventually("the store", || client.get_connection().ok());
+    let (name, arguments) = words.split_first().unwrap();
+    redis::cmd(name).arg(arguments).query(&mut connection).unwrap()
+}
+
+/// To whom the parts belong.
+fn owners(store: &Redis) -> Vec<String> {
+    let owners: Vec<Option<String>> =
+        (0..16).map(|part| ask(store, &["GET", &format!("crosslink:{part}:owner")])).collect();
+    owners.into_iter().flatten().collect()
+}
+
+/// Waits until nothing is in the stream.
+fn await_emptiness(store: &Redis) {
+    eventually("an empty stream", || {
+        let left: u64 = (0..16).map(|part| ask::<u64>(store, &["XLEN", &format!("crosslink:{part}")])).sum();
+        (left == 0).then_some(())
+    });
+    assert_eq!(ask::<u64>(store, &["GET", "crosslink:bytes"]), 0);
+}
+
+#[test]
+fn of_two_that_share_a_stream_one_is_killed_and_nothing_is_lost() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Moody);
+    let site = site(&store, &service, ", parallel: 64");
+    let mut sources = [(); 2].map(|()| Source::start(&site));
+    let both = || (owners(&store).len() == 16 && HashSet::<String>::from_iter(owners(&store)).len() == 2).then_some(());
+    eventually("both to have parts", both);
+    let mut run = Run { persons: 50, sent: 0, accepted: HashSet::new() };
+    for kill in 0..4 {
+        for turn in 0..4 {
+            let accepted = run.accepted.len() + 50;
+            run.tell(&mut sources[turn % 2], accepted);
+        }
+        let source = &mut sources[kill % 2];
+        for number in run.sent..run.sent + 50 {
+            source.tell(number, &run.event(number));
+        }
+        run.sent += 50;
+        thread::sleep(Duration::from_millis(kill as u64 * 5));
+        source.program.child.kill().unwrap();
+        source.program.child.wait().unwrap();
+        while let Ok(answer) = source.answers.recv_timeout(PATIENCE) {
+            run.note(&answer);
+        }
+        // The third time at once, with the dead one's parts still its own, and else after the other one has them.
+        if kill != 2 {
+            let one = || {
+                (owners(&store).len() == 16 && HashSet::<String>::from_iter(owners(&store)).len() == 1).then_some(())
+            };
+            eventually("the other one to have all", one);
+        }
+        sources[kill % 2] = Source::start(&site);
+    }
+    let started = Instant::now();
+    while run.missing(&service).len() > 50 && started.elapsed() < PATIENCE * 4 {
+        thread::sleep(PATIENCE / 100);
+    }
+    service.is(Mood::Fine);
+    while !run.missing(&service).is_empty() && started.elapsed() < PATIENCE * 10 {
+        thread::sleep(PATIENCE / 100);
+    }
+    run.judge(&service);
+    await_emptiness(&store);
+    for source in sources {
+        source.finish();
+    }
+    assert_eq!(owners(&store), Vec::<String>::new());
+    assert_eq!(ask::<u64>(&store, &["ZCARD", "crosslink:members"]), 0);
+}
+
+#[test]
+fn what_one_accepts_another_delivers() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = site(&store, &service, "");
+    let mut run = Run { persons: 7, sent: 0, accepted: HashSet::new() };
+    let mut source = Source::start(&site);
+    run.tell(&mut source, 100);
+    source.finish();
+    service.is(Mood::Fine);
+    let other = Source::start(&site);
+    eventually("all of them", || run.missing(&service).is_empty().then_some(()));
+    run.judge(&service);
+    await_emptiness(&store);
+    other.finish();
+}
+
+#[test]
+fn while_the_store_is_away_events_are_refused_and_visitors_led_on() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let mut store = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = site(&store, &service, "");
+    let mut run = Run { persons: 3, sent: 0, accepted: HashSet::new() };
+    let mut source = Source::start(&site);
+    run.tell(&mut source, 20);
+    store.kill();
+    assert_eq!(source.ask(&run.event(9999)), "NoRoom");
+    let mut served = Service::serve(crosslink(), &site.config, None);
+    let address = served.listening(1)[0];
+    let head = "GET /go?to=https://checkout.yoursite.com/ HTTP/1.1\r\nHost: www.yoursite.com\r\n\r\n";
+    assert_eq!(Client::connect(address).send(head.as_bytes()).reply().unwrap().status, 302);
+    store.resume();
+    service.is(Mood::Fine);
+    eventually("the store", || (source.ask(&run.event(20)) == "accepted").then_some(()));
+    run.accepted.insert(20);
+    eventually("all of them", || run.missing(&service).is_empty().then_some(()));
+    await_emptiness(&store);
+    assert!(!service.told().iter().any(|target| target.contains("9999")));
+    source.finish();
+    served.program.signal("TERM");
+    assert_eq!(served.exit(), Some(0));
+}
+
+#[test]
+fn a_store_that_hangs_holds_nobody_up_and_comes_back() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Fine);
+    let site = site(&store, &service, "");
+    let mut source = Source::start(&site);
+    source.accept(&told("bob", "alias\tanna"));
+    store.signal("STOP");
+    assert_eq!(source.ask(&told("bob", "alias\teve")), "NoRoom");
+    store.signal("CONT");
+    eventually("the store", || (source.ask(&told("bob", "alias\tcarol")) == "accepted").then_some(()));
+    eventually("carol", || service.told().iter().any(|target| target.contains("carol")).then_some(()));
+    await_emptiness(&store);
+    source.finish();
+}
+
+#[test]
+fn a_full_stream_refuses_new_events_or_drops_the_oldest() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let service = Kissmetrics::start(Mood::Silent);
+    let long = "x".repeat(1000);
+    for when_full in ["refuse_new", "drop_oldest"] {
+        let store = Redis::start(&[]);
+        let site = site(&store, &service, &format!(", max_bytes: 1MiB, when_full: {when_full}"));
+        let mut source = Source::start(&site);
+        let mut refused = 0;
+        for number in 0..2000 {
+            let person = format!("{number}@yoursite.com");
+            let answer = source.ask(&told(&person, &format!("record\tevent {number}\tText\t{long}")));
+            refused += usize::from(answer == "Full");
+        }
+        assert_eq!(refused > 0, when_full == "refuse_new", "{refused} refused");
+        let events: Vec<String> = (0..16)
+            .flat_map(|part| ask::<Vec<redis::Value>>(&store, &["XRANGE", &format!("crosslink:{part}"), "-", "+"]))
+            .map(|entry| format!("{entry:?}"))
+            .collect();
+        let has = |name: &str| {
+            events.iter().any(|event| event.contains(&format!("{name}\"")) || event.contains(&format!("{name}\\\"")))
+        };
+        assert!((800..1000).contains(&events.len()), "{}", events.len());
+        assert_eq!([has("event 0"), has("event 1999")], [when_full == "refuse_new", when_full == "drop_oldest"]);
+        assert!(ask::<u64>(&store, &["GET", "crosslink:bytes"]) <= 1024 * 1024);
+        drop(source);
+    }
+}
+
+#[test]
+fn what_is_refused_is_found_from_anywhere() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Status(404));
+    let site = site(&store, &service, "");
+    let mut source = Source::start(&site);
+    for number in 0..3 {
+        source.accept(&told(&format!("bob{number}@bob.com"), "alias\tcarol@carol.com"));
+    }
+    eventually("three dead letters", || site.command(&["list"]).1.ends_with("\n3 events\n").then_some(()));
+    source.finish();
+    let (_, listed) = site.command(&["list"]);
+    let ids: Vec<&str> = listed.lines().skip(1).take(3).map(|line| line.split(' ').next().unwrap()).collect();
+    assert!(site.command(&["show", ids[1]]).1.contains("\n  alias: carol@carol.com\n"));
+    service.is(Mood::Fine);
+    assert_eq!(site.command(&["retry", ids[0]]), (true, "1 event delivered\n".to_owned()));
+    assert_eq!(site.command(&["drop", ids[1]]), (true, "1 event dropped\n".to_owned()));
+    assert_eq!(site.command(&["retry", "--all"]), (true, "1 event delivered\n".to_owned()));
+    assert_eq!(site.command(&["list"]), (true, "0 events\n".to_owned()));
+    assert_eq!(ask::<u64>(&store, &["GET", "crosslink:dead:bytes"]), 0);
+    await_emptiness(&store);
+}
