@@ -95,6 +95,38 @@ fn of_two_that_share_a_stream_one_is_killed_and_nothing_is_lost() {
 }
 
 #[test]
+fn one_that_is_held_up_mixes_nothing_when_it_goes_on() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Moody);
+    let site = site(&store, &service, ", parallel: 64");
+    let mut sources = [(); 2].map(|()| Source::start(&site));
+    let owners = |number: usize| {
+        let owners = owners(&store);
+        (owners.len() == 16 && HashSet::<String>::from_iter(owners).len() == number).then_some(())
+    };
+    eventually("both to have parts", || owners(2));
+    let mut run = Run { persons: 20, sent: 0, accepted: HashSet::new() };
+    run.tell(&mut sources[0], 200);
+    sources[0].program.signal("STOP");
+    eventually("the other one to have all", || owners(1));
+    run.tell(&mut sources[1], 300);
+    sources[0].program.signal("CONT");
+    run.tell(&mut sources[0], 400);
+    service.is(Mood::Fine);
+    eventually("both to have parts again", || owners(2));
+    let started = Instant::now();
+    while !run.missing(&service).is_empty() && started.elapsed() < PATIENCE * 10 {
+        thread::sleep(PATIENCE / 100);
+    }
+    run.judge(&service);
+    await_emptiness(&store);
+    sources.into_iter().for_each(Source::finish);
+}
+
+#[test]
 fn what_one_accepts_another_delivers() {
     if !needs(&["redis-server"]) {
         return;

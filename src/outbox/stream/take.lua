@@ -25,7 +25,8 @@ for part = 0, 15 do
     waiting = waiting + redis.call('XLEN', name .. ':' .. part)
 end
 for _, part in ipairs(free) do
-    if #owned < share then
+    -- One that he had and lost he gets anew with the next question, with what is left of it.
+    if #owned < share and not known[tostring(part)] then
         owned[#owned + 1] = part
     end
 end
