@@ -195,6 +195,34 @@ fn a_store_that_hangs_holds_nobody_up_and_comes_back() {
 }
 
 #[test]
+fn the_password_of_the_store_comes_from_a_file() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&["--requirepass", "open-sesame"]);
+    let service = Kissmetrics::start(Mood::Fine);
+    for (password, answer) in [("open-sesame\n", "accepted"), ("open-barley\n", "NoRoom")] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        std::fs::write(&file, password).unwrap();
+        let place = format!("stream: '{}/crosslink', password: {{ file: {} }}", store.address(), file.display());
+        let site = Site::at(folder, &place, &service.endpoint(), "");
+        let mut source = Source::start(&site);
+        if answer == "accepted" {
+            // The store listens in a moment.
+            eventually("the store", || (source.ask(&told("bob", "alias\tanna")) == answer).then_some(()));
+            eventually("the request", || (!service.told().is_empty()).then_some(()));
+        } else {
+            assert_eq!(source.ask(&told("bob", "alias\teve")), answer);
+            let (done, said) = site.command(&["list"]);
+            assert!(!done && !said.contains("open-barley") && said.contains("`outbox.password`"), "{said}");
+        }
+        source.finish();
+    }
+    assert_eq!(service.told().len(), 1);
+}
+
+#[test]
 fn a_full_stream_refuses_new_events_or_drops_the_oldest() {
     if !needs(&["redis-server"]) {
         return;
