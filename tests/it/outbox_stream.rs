@@ -95,6 +95,38 @@ fn of_two_that_share_a_stream_one_is_killed_and_nothing_is_lost() {
 }
 
 #[test]
+fn one_that_is_held_up_mixes_nothing_when_it_goes_on() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Moody);
+    let site = site(&store, &service, ", parallel: 64");
+    let mut sources = [(); 2].map(|()| Source::start(&site));
+    let owners = |number: usize| {
+        let owners = owners(&store);
+        (owners.len() == 16 && HashSet::<String>::from_iter(owners).len() == number).then_some(())
+    };
+    eventually("both to have parts", || owners(2));
+    let mut run = Run { persons: 20, sent: 0, accepted: HashSet::new() };
+    run.tell(&mut sources[0], 200);
+    sources[0].program.signal("STOP");
+    eventually("the other one to have all", || owners(1));
+    run.tell(&mut sources[1], 300);
+    sources[0].program.signal("CONT");
+    run.tell(&mut sources[0], 400);
+    service.is(Mood::Fine);
+    eventually("both to have parts again", || owners(2));
+    let started = Instant::now();
+    while !run.missing(&service).is_empty() && started.elapsed() < PATIENCE * 10 {
+        thread::sleep(PATIENCE / 100);
+    }
+    run.judge(&service);
+    await_emptiness(&store);
+    sources.into_iter().for_each(Source::finish);
+}
+
+#[test]
 fn what_one_accepts_another_delivers() {
     if !needs(&["redis-server"]) {
         return;
@@ -160,6 +192,34 @@ fn a_store_that_hangs_holds_nobody_up_and_comes_back() {
     eventually("carol", || service.told().iter().any(|target| target.contains("carol")).then_some(()));
     await_emptiness(&store);
     source.finish();
+}
+
+#[test]
+fn the_password_of_the_store_comes_from_a_file() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&["--requirepass", "open-sesame"]);
+    let service = Kissmetrics::start(Mood::Fine);
+    for (password, answer) in [("open-sesame\n", "accepted"), ("open-barley\n", "NoRoom")] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        std::fs::write(&file, password).unwrap();
+        let place = format!("stream: '{}/crosslink', password: {{ file: {} }}", store.address(), file.display());
+        let site = Site::at(folder, &place, &service.endpoint(), "");
+        let mut source = Source::start(&site);
+        if answer == "accepted" {
+            // The store listens in a moment.
+            eventually("the store", || (source.ask(&told("bob", "alias\tanna")) == answer).then_some(()));
+            eventually("the request", || (!service.told().is_empty()).then_some(()));
+        } else {
+            assert_eq!(source.ask(&told("bob", "alias\teve")), answer);
+            let (done, said) = site.command(&["list"]);
+            assert!(!done && !said.contains("open-barley") && said.contains("`outbox.password`"), "{said}");
+        }
+        source.finish();
+    }
+    assert_eq!(service.told().len(), 1);
 }
 
 #[test]

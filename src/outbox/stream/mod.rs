@@ -1,11 +1,11 @@
 //! Events in a Valkey or Redis that several crosslinks share, in place of a journal of their own.
 //!
 //! A person's events stand in one of 16 streams, the *parts*. Each part belongs to one crosslink at a time, for a while
-//! that it prolongs: so nobody sends an event before the earlier ones of its person. Whoever gets a part claims first what
-//! the one before had read and not delivered. What was delivered is taken out of the stream.
+//! that it prolongs: so nobody sends an event before the earlier ones of its person. Whoever gets a part claims first
+//! what the one before had read and not delivered. What was delivered is taken out of the stream.
 //!
-//! The scripts beside this file run in the store, each as a whole. `NAME:3` is the stream of part 3, `NAME:3:owner` whose
-//! it is; `NAME:last` is the last number that was given to an event, which with the part makes its id; `NAME:bytes` is
+//! The scripts beside this file run in the store, each as a whole. `NAME:3` is the stream of part 3, `NAME:3:owner`
+//! whose it is; `NAME:last` is the last number that was given to an event, which with the part makes its id; `NAME:bytes` is
 //! how many bytes wait, `NAME:members` who was there when, and `NAME:dead` the dead letters.
 
 mod letters;
@@ -45,7 +45,7 @@ pub(super) struct Stream {
     again: Instant,
 }
 
-/// What [`take.lua`] gives: the share, the parts, ids and events, how many wait, and their bytes.
+/// What `take.lua` gives: the share, the parts, ids and events, how many wait, and their bytes.
 type Taken = (usize, Vec<u32>, Vec<Vec<u8>>, u64, u64);
 
 impl Stream {
@@ -67,8 +67,8 @@ impl Stream {
         })
     }
 
-    /// Tells the store what is done, prolongs the parts, and reads on, if there is room for so many bytes. While the store
-    /// is away nothing comes.
+    /// Tells the store what is done, prolongs the parts, and reads on, if there is room for so many bytes. While the
+    /// store is away nothing comes.
     pub(super) fn read(&mut self, most: usize) -> Vec<Kept> {
         let now = Instant::now();
         if now < self.again {

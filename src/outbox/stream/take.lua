@@ -1,6 +1,6 @@
 -- Says that a crosslink is there, gives it its share of the parts for a while, and reads on in these.
--- Takes the name, who asks, for how many milliseconds a part is his, how many events of each part he wants, and the parts
--- that he has. Gives how many parts are his share, those that he has now, and events with their ids; then how many
+-- Takes the name, who asks, for how many milliseconds a part is his, how many events of each part he wants, and the
+-- parts that he has. Gives how many parts are his share, those that he has now, and events with their ids; then how many
 -- events wait in all parts, and how many bytes they are.
 local name, me, lease, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local known = {}
@@ -25,7 +25,8 @@ for part = 0, 15 do
     waiting = waiting + redis.call('XLEN', name .. ':' .. part)
 end
 for _, part in ipairs(free) do
-    if #owned < share then
+    -- One that he had and lost he gets anew with the next question, with what is left of it.
+    if #owned < share and not known[tostring(part)] then
         owned[#owned + 1] = part
     end
 end
