@@ -55,6 +55,8 @@ pub struct Fixed {
     pub watch: bool,
     /// How events reach KISSmetrics, if they do.
     pub outbox: Option<OutboxSettings>,
+    /// What programs of the site show that tell it something; `None` if none may.
+    pub api: Option<ApiToken>,
 }
 
 impl Fixed {
@@ -62,7 +64,7 @@ impl Fixed {
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         // Taken apart, so that a new field can't be forgotten.
-        let Self { listen: Listen { plain, tls, admin }, limits, log, replay, watch, outbox } = self;
+        let Self { listen: Listen { plain, tls, admin }, limits, log, replay, watch, outbox, api } = self;
         let all = [
             ("listen", *plain == other.listen.plain),
             ("tls.listen", *tls == other.listen.tls),
@@ -72,6 +74,7 @@ impl Fixed {
             ("replay", *replay == other.replay),
             ("watch", *watch == other.watch),
             ("outbox", *outbox == other.outbox),
+            ("api", *api == other.api),
         ];
         all.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect()
     }
@@ -256,6 +259,31 @@ impl ApiKey {
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ApiKey(…)")
+    }
+}
+
+/// What a program shows that may tell the server API something. Its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiToken(String);
+
+impl ApiToken {
+    /// Takes a token: 20 to 1,000 visible characters of ASCII.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_token = (20..=1000).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_token.then(|| Self(text.to_owned()))
+    }
+
+    /// The token itself, for the comparison and for nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiToken(…)")
     }
 }
 

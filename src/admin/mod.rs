@@ -1,11 +1,15 @@
 //! The operator's port: is it alive, is it ready, what was counted, and a page for people.
 
+mod answered;
+mod api;
+mod order;
 mod page;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
@@ -19,8 +23,11 @@ use tokio_util::sync::CancellationToken;
 use crate::http::content::Content;
 use crate::http::server::{self, Answer, Answered};
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::rules::LiveRules;
+use crate::settings::ApiToken;
 use crate::sink::Sink;
+use api::Api;
 use page::Asked;
 
 /// Answers the operator.
@@ -32,6 +39,7 @@ pub struct Admin {
     draining: CancellationToken,
     audience: Audience,
     started: Instant,
+    api: Option<Api>,
 }
 
 /// Who may ask.
@@ -67,7 +75,13 @@ impl Admin {
         draining: CancellationToken,
         audience: Audience,
     ) -> Self {
-        Self { rules, metrics, log, draining, audience, started: Instant::now() }
+        Self { rules, metrics, log, draining, audience, started: Instant::now(), api: None }
+    }
+
+    /// The same that also takes what programs tell an outbox who show this token.
+    #[must_use]
+    pub fn taking(self, token: ApiToken, outbox: Outbox) -> Self {
+        Self { api: Some(Api::new(token, outbox)), ..self }
     }
 
     /// Written elsewhere: with ten thousand pairs it takes a while, and no visitor waits behind it.
@@ -85,6 +99,15 @@ impl Admin {
 impl Answer for Admin {
     fn answer(&self, head: Parts, _peer: IpAddr) -> Answered<'_> {
         server::later(self.told(head))
+    }
+
+    fn answer_with_body(&self, head: Parts, body: Incoming, peer: IpAddr) -> Answered<'_> {
+        match &self.api {
+            Some(api) if Api::has(head.uri.path()) && self.audience.has(&head) => {
+                server::later(async move { api.answer(head, body, &self.rules.load_full().linker).await })
+            }
+            _ => self.answer(head, peer),
+        }
     }
 }
 

@@ -147,7 +147,11 @@ async fn serve(
     // Nobody is told that the program is ready before it listens.
     if let Some((address, socket)) = admin_socket {
         let audience = Audience::of(address);
-        let admin = Admin::new(Arc::clone(&rules), Arc::clone(&metrics), requests.clone(), draining.clone(), audience);
+        let mut admin =
+            Admin::new(Arc::clone(&rules), Arc::clone(&metrics), requests.clone(), draining.clone(), audience);
+        if let (Some(token), Some((outbox, _))) = (&fixed.api, &outbox) {
+            admin = admin.taking(token.clone(), outbox.clone());
+        }
         operators.spawn(server::run(vec![socket], admin, Terms::new(ADMIN_LIMITS, over.clone())));
     }
     let reloader = Reloader { path, fixed: in_file, rules, tls, sites, metrics, warned: Mutex::new(warned) };

@@ -159,7 +159,8 @@ fn check(raw: RawConfig, keys: Option<Keys>) -> Result<Config, Vec<ConfigFault>>
     server::check_version(raw.version.as_ref(), &mut faults);
     let plain = server::listen(raw.listen.as_ref(), raw.tls.is_some(), &mut faults);
     let (tls, certificates) = tls::listeners(raw.tls.as_ref(), &plain, &mut faults).into_iter().unzip();
-    let listen = Listen { plain, tls, admin: server::admin(raw.admin.as_ref(), &mut faults) };
+    let admin = server::admin(raw.admin.as_ref(), &mut faults);
+    let listen = Listen { plain, tls, admin };
     server::check_admin_apart(&raw, &listen, &mut faults);
     let fixed = Fixed {
         listen,
@@ -168,6 +169,7 @@ fn check(raw: RawConfig, keys: Option<Keys>) -> Result<Config, Vec<ConfigFault>>
         replay: trust::replay(&raw, &mut faults),
         watch: value::truth(raw.watch.as_ref(), &mut faults),
         outbox: raw.outbox.as_ref().and_then(|raw| outbox::outbox(raw, &mut faults)),
+        api: outbox::api(&raw, admin, &mut faults),
     };
     let sites = outbox::sites(&raw, &mut faults);
     let trusted_proxies = server::networks(raw.trusted_proxies.as_ref(), &mut faults);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::{self, File};
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,13 +15,13 @@ use url::{Host, Url};
 
 use super::fault::Faults;
 use super::raw::{RawConfig, RawPair, RawSecret};
-use super::raw_outbox::{RawKissmetrics, RawOutbox};
+use super::raw_outbox::{RawApi, RawKissmetrics, RawOutbox};
 use super::text::{Placed, Text};
 use super::tls;
 use super::trust::{Words, secret, shared};
 use super::value::{bytes, duration, number, truth, word};
 use crate::link::{DomainPair, EventNames, Seal, SiteName};
-use crate::settings::{ApiKey, Durability, OutboxPlace, OutboxSettings, Site, Sites, StreamPlace, WhenFull};
+use crate::settings::{ApiKey, ApiToken, Durability, OutboxPlace, OutboxSettings, Site, Sites, StreamPlace, WhenFull};
 
 /// Where events are kept, and how.
 pub(super) fn outbox(placed: &Placed<RawOutbox>, faults: &mut Faults) -> Option<OutboxSettings> {
@@ -86,6 +87,27 @@ fn stream_place(text: &Text, password: Option<&Placed<RawSecret>>, faults: &mut 
     };
     let server = shared(&Placed { value: store.to_owned(), at: text.at }, password, &words, faults)?;
     Some(StreamPlace { server, name: name.to_owned() })
+}
+
+/// What programs show that may use the server API.
+pub(super) fn api(raw: &RawConfig, admin: Option<SocketAddr>, faults: &mut Faults) -> Option<ApiToken> {
+    let api = raw.api.as_ref()?;
+    if raw.outbox.is_none() {
+        let hint = "add `outbox: { directory: PATH }` to the file";
+        faults.add(api, "there is no `outbox`, in which events wait until they are delivered", hint);
+    }
+    if admin.is_none() {
+        faults.add(api, "the API is on the operator's port, which is off", "write `admin: 127.0.0.1:8081`");
+    }
+    let RawApi { token_file, token_env } = &api.value;
+    let keys = ["token_file", "token_env"];
+    let (source, text) = secret(api, "the token of the API", keys, [token_file, token_env], faults)?;
+    let token = ApiToken::parse(text.trim());
+    if token.is_none() {
+        let problem = "a token has 20 to 1000 visible characters of ASCII";
+        faults.add(source, problem, "make one: openssl rand -hex 32");
+    }
+    token
 }
 
 /// The directory must be there, and the program must be able to write to it. That its disk is full is no fault: the

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::forms;
-use super::raw_outbox::{RawKissmetrics, RawOutbox};
+use super::raw_outbox::{RawApi, RawKissmetrics, RawOutbox};
 use super::text::{OneOrMany, Placed, Text};
 
 /// The configuration of crosslink. `docs/reference.md` says more about each key.
@@ -77,6 +77,10 @@ pub(super) struct RawConfig {
     #[schemars(with = "Option<RawOutbox>")]
     #[serde(default, deserialize_with = "present")]
     pub outbox: Option<Placed<RawOutbox>>,
+    /// The server API on the operator's port, where programs of the site tell KISSmetrics something; needs an `outbox`.
+    #[schemars(with = "Option<RawApi>")]
+    #[serde(default, deserialize_with = "present")]
+    pub api: Option<Placed<RawApi>>,
     /// Values for all pairs that don't say otherwise. `landing` here switches no landing on.
     #[serde(default, deserialize_with = "present")]
     pub defaults: Option<RawDefaults>,
@@ -94,7 +98,8 @@ impl RawConfig {
         let authorities = self.outbox.iter().filter_map(|outbox| outbox.value.ca_file.as_ref());
         let stream = self.outbox.iter().filter_map(|outbox| outbox.value.password.as_ref()?.value.file.as_ref());
         let sites = self.pairs.value.iter().filter_map(|pair| pair.value.kissmetrics.as_ref()?.value.key_file.as_ref());
-        let files = keys.chain(password).chain(tls).chain(authorities).chain(stream).chain(sites);
+        let api = self.api.iter().filter_map(|api| api.value.token_file.as_ref());
+        let files = keys.chain(password).chain(tls).chain(authorities).chain(stream).chain(sites).chain(api);
         // Very many pairs may name one key.
         let files: BTreeSet<PathBuf> = files.map(|file| PathBuf::from(&file.value)).collect();
         files.into_iter().collect()

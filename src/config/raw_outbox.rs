@@ -49,6 +49,20 @@ pub(super) struct RawOutbox {
     pub ca_file: Option<Text>,
 }
 
+/// The server API.
+#[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawApi {
+    /// The file that holds the token which programs must show.
+    #[schemars(with = "Option<String>")]
+    #[serde(default, deserialize_with = "present")]
+    pub token_file: Option<Text>,
+    /// The name of the environment variable that holds it.
+    #[schemars(with = "Option<String>")]
+    #[serde(default, deserialize_with = "present")]
+    pub token_env: Option<Text>,
+}
+
 /// The KISSmetrics site of a pair.
 #[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -180,6 +180,12 @@ impl<'a> Identity<'a> {
         self.class
     }
 
+    /// Whether it is the same text, whatever is known of its class.
+    #[must_use]
+    pub fn is_same(&self, other: &Identity<'_>) -> bool {
+        self.value.as_str() == other.value.as_str()
+    }
+
     /// The value escaped for a URL or a cookie: ASCII letters, digits and `- _ . ! ~ * ( )` stand for themselves,
     /// every other byte is `%XX`. That is JavaScript's `encodeURIComponent` without the apostrophe, which the URL
     /// Standard's serialiser would escape anyway.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::consent::Consent;
-use super::cookie::{CookieDomain, CookieName, IdentityCookie, SameSite};
+use super::cookie::{CookieDomain, CookieName, IdentityCookie, SameSite, read};
 use super::decoration::Parameter;
 use super::domain::Domain;
 use super::entry::{Entry, EntryRef, Scheme};
-use super::identity::Decode;
+use super::identity::{Decode, Identity};
 use super::mint::Mint;
 use super::target::Target;
 use super::tell::EventNames;
@@ -156,6 +156,21 @@ impl Deref for Pair<'_> {
 
     fn deref(&self) -> &Settings {
         self.settings
+    }
+}
+
+impl Pair<'_> {
+    /// The identity in a visitor's cookies, on either side: of those that the pair names the first one that is usable.
+    #[must_use]
+    pub fn known_by(&self, cookies: &[u8]) -> Option<Identity<'static>> {
+        let landing =
+            self.landing.iter().flat_map(|landing| [Some(&landing.cookie), landing.anonymous_cookie.as_ref()]);
+        let own = self.mint.as_ref().map(|mint| &mint.cookie);
+        let mut names = self.cookies.iter().chain(landing.flatten()).chain(own);
+        names.find_map(|name| {
+            let identity = Identity::from_cookie_as(self.decode, read(&[cookies], name)?).ok()?;
+            Some(identity.into_owned())
+        })
     }
 }
 

@@ -46,7 +46,7 @@ impl<'l> Tell<'l> {
     /// two named persons one.
     pub(super) fn arrived(pair: Pair<'l>, person: &Identity<'_>, replaced: Option<&Identity<'_>>) -> Option<Box<Self>> {
         let site = pair.settings.kissmetrics.as_ref()?;
-        let is_own = |other: &&Identity<'_>| other.class() == Class::Anonymous && *other != person;
+        let is_own = |other: &&Identity<'_>| other.class() == Class::Anonymous && !other.is_same(person);
         let alias = replaced.filter(is_own).map(|other| other.clone().into_owned());
         let event = pair.settings.events.arrived.as_deref();
         let is_any = alias.is_some() || event.is_some();

@@ -178,6 +178,11 @@ impl Journal {
     fn has_room(&mut self, bytes: usize) -> bool {
         let bytes = bytes as u64;
         while self.store.bytes() + bytes > self.settings.max_bytes {
+            // A long list may stand in one segment: with all of it delivered, nobody has to wait for a quiet moment.
+            if self.state.segment.as_ref().is_some_and(|segment| self.store.is_done(segment)) {
+                self.seal();
+                continue;
+            }
             if self.settings.when_full == WhenFull::RefuseNew || bytes > self.settings.max_bytes {
                 return false;
             }

@@ -11,6 +11,7 @@
 mod accessibility;
 mod admin;
 mod allocations;
+mod api;
 mod attacks;
 mod browser;
 mod browser_leaving;

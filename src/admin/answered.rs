@@ -1,0 +1,81 @@
+//! What was answered to whoever gave his request a name, so that he may ask again.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::mem::take;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use super::api::Reply;
+
+/// The latest answers, by what was asked and the name that it had.
+#[derive(Default)]
+pub(super) struct Answered {
+    kept: Mutex<Kept>,
+    hasher: RandomState,
+}
+
+/// The newer ones, and as many older ones, which go at once.
+#[derive(Default)]
+struct Kept {
+    newer: Names,
+    older: Names,
+}
+
+type Names = HashMap<u64, Asked>;
+
+/// What was asked, and the answer, once it is there.
+#[derive(Clone)]
+struct Asked {
+    body: u64,
+    answer: Arc<OnceCell<Reply>>,
+}
+
+impl Answered {
+    /// The place for the answer to a request; `None` if the same name stood at another one.
+    pub(super) fn entry(&self, path: &str, name: &str, body: &[u8]) -> Option<Arc<OnceCell<Reply>>> {
+        // Numbers made with a secret, so that nobody can look for two texts with the same one.
+        let (name, body) = (self.hasher.hash_one((path, name)), self.hasher.hash_one(body));
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.newer.get(&name).or_else(|| kept.older.get(&name)).cloned();
+        let asked = known.unwrap_or_else(|| Asked { body, answer: Arc::default() });
+        if asked.body != body {
+            return None;
+        }
+        kept.newer.insert(name, asked.clone());
+        if kept.newer.len() >= MOST_NAMES {
+            kept.older = take(&mut kept.newer);
+        }
+        Some(asked.answer)
+    }
+}
+
+/// How many are remembered at the least; each takes some 200 bytes, and one of a large batch more.
+const MOST_NAMES: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_place_while_there_are_few_others() {
+        let answered = Answered::default();
+        let first = answered.entry("/v1/record", "name", b"body").unwrap();
+        let same = |other: &Arc<OnceCell<Reply>>| Arc::ptr_eq(&first, other);
+        assert!(answered.entry("/v1/record", "name", b"body").is_some_and(|other| same(&other)));
+        assert!(answered.entry("/v1/record", "name", b"another").is_none());
+        assert!(answered.entry("/v1/alias", "name", b"body").is_some_and(|other| !same(&other)));
+        for number in 0..MOST_NAMES {
+            answered.entry("/v1/record", &number.to_string(), b"").unwrap();
+        }
+        assert!(answered.entry("/v1/record", "name", b"body").is_some_and(|other| same(&other)));
+        for number in 0..3 * MOST_NAMES {
+            answered.entry("/v1/record", &number.to_string(), b"").unwrap();
+        }
+        assert!(answered.entry("/v1/record", "name", b"body").is_some_and(|other| !same(&other)));
+        let kept = answered.kept.lock().unwrap();
+        assert!(kept.newer.len() + kept.older.len() <= 2 * MOST_NAMES);
+    }
+}
