@@ -251,7 +251,7 @@ fn the_handbooks_clients_work() {
     }
 }
 
-/// Tells the API so many events in lists, and kills the program so many times meanwhile. What was answered with 202 must
+/// Tells the API so many events in lists, and kills the program so many times meanwhile. What was answered by 202 must
 /// arrive, once by the rule of the vendor. For `endurance`.
 pub fn is_killed(events: usize, kills: usize) {
     const LIST: usize = 100;
@@ -280,7 +280,7 @@ pub fn is_killed(events: usize, kills: usize) {
         let fields = format!("Authorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n");
         let length = list.len();
         let ask =
-            format!("POST /v1/record HTTP/1.1\r\nHost: a.localhost\r\n{fields}Content-Length: {length}\r\n\r\n{list}");
+            format!("POST /v1/record HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: {length}\r\n\r\n{list}");
         let _open = Client::connect(site.admin).send(ask.as_bytes());
         std::thread::sleep(std::time::Duration::from_micros(random % 5_000));
         site.crosslink.program.child.kill().unwrap();
