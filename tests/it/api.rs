@@ -250,3 +250,61 @@ fn the_handbooks_clients_work() {
         assert_eq!(site.told().len(), 1, "{language}");
     }
 }
+
+/// Tells the API so many events in lists, and kills the program so many times meanwhile. What was answered by 202 must
+/// arrive, once by the rule of the vendor. For `endurance`.
+pub fn is_killed(events: usize, kills: usize) {
+    const LIST: usize = 100;
+    let mut site = Site::with(", timeout: 500ms", "");
+    site.service.is(Mood::Moody);
+    let folder = site.crosslink.folder().to_owned();
+    let mut ended = Vec::new();
+    let (mut taken, mut number, mut random) = (Vec::new(), 0, 0x9e37_79b9_7f4a_7c15_u64);
+    for kill in 1..=kills + 1 {
+        let body = |number: usize| {
+            let told = |n: usize| json!({ "person": format!("p{}", n % 97), "event": format!("e{n}"), "at": 1 + n });
+            json!((number..number + LIST).map(told).collect::<Vec<_>>()).to_string()
+        };
+        while taken.len() < events * kill / (kills + 1) {
+            let key = format!("Idempotency-Key: {number}\r\n");
+            assert_eq!(site.post("/v1/record", &key, &body(number)).status, 202);
+            taken.extend(number..number + LIST);
+            number += LIST;
+        }
+        if kill > kills {
+            break;
+        }
+        // One list is on its way when the end comes; nobody hears whether it was taken.
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let list = body(number);
+        let fields = format!("Authorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n");
+        let length = list.len();
+        let ask =
+            format!("POST /v1/record HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: {length}\r\n\r\n{list}");
+        let _open = Client::connect(site.admin).send(ask.as_bytes());
+        std::thread::sleep(std::time::Duration::from_micros(random % 5_000));
+        site.crosslink.program.child.kill().unwrap();
+        site.crosslink.program.child.wait().unwrap();
+        number += LIST;
+        let mut command = crosslink();
+        command.current_dir(&folder).args(["serve", "--config", "crosslink.yaml", "--admin", "127.0.0.1:0"]);
+        // The first one has the folder.
+        ended.push(std::mem::replace(&mut site.crosslink, Service::start(&mut command)));
+        site.crosslink.listening(1);
+        site.admin = site.crosslink.admin();
+    }
+    site.service.is(Mood::Fine);
+    let number_of = |target: &String| -> usize {
+        target.split("&_n=e").nth(1).unwrap().split('&').next().unwrap().parse().unwrap()
+    };
+    let arrived = eventually("all of them", || {
+        let told = site.service.told();
+        let arrived: std::collections::HashSet<_> = told.iter().map(number_of).collect();
+        taken.iter().all(|number| arrived.contains(number)).then_some(told)
+    });
+    for target in &arrived {
+        let n = number_of(target);
+        assert_eq!(*target, format!("/e?_k={KEY}&_p=p{}&_n=e{n}&_t={}&_d=1", n % 97, 1 + n));
+    }
+    println!("{} events taken, {kills} kills, {} requests taken note of", taken.len(), arrived.len());
+}

@@ -12,8 +12,8 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use crate::attacks::{Case, table};
-use crate::outbox;
 use crate::support::{CONFIG, Client, PATIENCE, Service, crosslink, eventually};
+use crate::{api, outbox};
 
 /// Whether there is time.
 fn is_long() -> bool {
@@ -370,6 +370,12 @@ fn send_all(cases: &[Case], address: SocketAddr, over: &AtomicBool) -> usize {
 fn kills_take_no_event_that_was_accepted() {
     let (events, kills) = either((2_000, 10), (100_000, 200));
     outbox::is_killed(events, kills, "each");
+}
+
+#[test]
+fn kills_take_no_event_that_the_api_took() {
+    let (events, kills) = either((2_000, 5), (100_000, 200));
+    api::is_killed(events, kills);
 }
 
 /// Clients that come, say something or nothing, and go.
