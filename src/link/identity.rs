@@ -295,7 +295,8 @@ const QUOTED_PLACEHOLDERS: &[&str] = &["", "null", "nil"];
 /// What templates write when nobody is logged in.
 const PLACEHOLDERS: &[&str] = &["anonymous", "guest", "visitor", "undefined", "[object Object]"];
 
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+/// What is escaped of an identity in a URL or a cookie: see [`Identity::escaped`].
+pub const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')

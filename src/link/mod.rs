@@ -44,7 +44,7 @@ pub use decision::{
 pub use decoration::{Arrived, BadParameter, Decoration, Parameter, Undecorated, decorate, undecorate};
 pub use domain::{BadDomain, Domain, HostPort};
 pub use entry::{BadEntry, Entry, EntryRef, NotAllowed, Scheme};
-pub use identity::{Class, Decode, Identity, Unusable};
+pub use identity::{Class, Decode, ESCAPED, Identity, Unusable};
 pub use linker::{Linker, is_prefetch};
 pub use mint::Mint;
 pub use pair::{DomainPair, Existing, Landing, MAX_AGE, Origin, Pair, Post, Seal, Settings, SiteName};

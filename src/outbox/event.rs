@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::link::{Identity, SiteName};
@@ -144,16 +144,7 @@ fn escaped(text: &str) -> impl std::fmt::Display {
 }
 
 /// What JavaScript's `encodeURIComponent` escapes (ECMA-262, 19.2.6.4).
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'!')
-    .remove(b'~')
-    .remove(b'*')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')');
+const ESCAPED: &AsciiSet = &crate::link::ESCAPED.remove(b'\'');
 
 /// Without the key. Two identities of 255 characters, of which each takes 12 bytes once it is escaped, have room.
 const LONGEST_TARGET: usize = 7800;
