@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +57,7 @@ pub struct Fixed {
     /// How events reach KISSmetrics, if they do.
     pub outbox: Option<OutboxSettings>,
     /// What programs of the site show that tell it something; `None` if none may.
-    pub api: Option<ApiToken>,
+    pub api: Option<Secret>,
 }
 
 impl Fixed {
@@ -234,56 +235,31 @@ pub struct Site {
     /// The address in front of `/a`, `/e` and `/s`, without a slash at its end.
     pub endpoint: String,
     /// Which site it is.
-    pub key: ApiKey,
+    pub key: Secret,
 }
 
-/// The key of a KISSmetrics site. Its `Debug` hides it.
+/// What proves who somebody is, such as a key. Its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ApiKey(String);
+pub struct Secret(String);
 
-impl ApiKey {
-    /// Takes a key: 1 to 200 visible characters of ASCII.
+impl Secret {
+    /// Takes so many visible characters of ASCII.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_key = (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        is_key.then(|| Self(text.to_owned()))
+    pub fn parse(text: &str, length: RangeInclusive<usize>) -> Option<Self> {
+        let is_secret = length.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_secret.then(|| Self(text.to_owned()))
     }
 
-    /// The key itself, for the request to the service and for nothing else.
+    /// The secret itself, for whoever must be shown it and for nothing else.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for ApiKey {
+impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey(…)")
-    }
-}
-
-/// What a program shows that may tell the server API something. Its `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ApiToken(String);
-
-impl ApiToken {
-    /// Takes a token: 20 to 1,000 visible characters of ASCII.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_token = (20..=1000).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        is_token.then(|| Self(text.to_owned()))
-    }
-
-    /// The token itself, for the comparison and for nothing else.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ApiToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiToken(…)")
+        f.write_str("Secret(…)")
     }
 }
 

@@ -17,11 +17,11 @@ use super::order::{self, Fault, Ordered};
 use crate::http::content::Content;
 use crate::link::Linker;
 use crate::outbox::{Outbox, Refused};
-use crate::settings::ApiToken;
+use crate::settings::Secret;
 
 /// Takes what a site's own programs have to tell.
 pub(super) struct Api {
-    token: ApiToken,
+    token: Secret,
     outbox: Outbox,
     answered: Answered,
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for Api {
 }
 
 impl Api {
-    pub(super) fn new(token: ApiToken, outbox: Outbox) -> Self {
+    pub(super) fn new(token: Secret, outbox: Outbox) -> Self {
         Self { token, outbox, answered: Answered::default() }
     }
 

@@ -25,7 +25,7 @@ use crate::http::server::{self, Answer, Answered};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::rules::LiveRules;
-use crate::settings::ApiToken;
+use crate::settings::Secret;
 use crate::sink::Sink;
 use api::Api;
 use page::Asked;
@@ -80,7 +80,7 @@ impl Admin {
 
     /// The same that also takes what programs tell an outbox who show this token.
     #[must_use]
-    pub fn taking(self, token: ApiToken, outbox: Outbox) -> Self {
+    pub fn taking(self, token: Secret, outbox: Outbox) -> Self {
         Self { api: Some(Api::new(token, outbox)), ..self }
     }
 

@@ -21,7 +21,7 @@ use super::tls;
 use super::trust::{Words, secret, shared};
 use super::value::{bytes, duration, number, truth, word};
 use crate::link::{DomainPair, EventNames, Seal, SiteName};
-use crate::settings::{ApiKey, ApiToken, Durability, OutboxPlace, OutboxSettings, Site, Sites, StreamPlace, WhenFull};
+use crate::settings::{Durability, OutboxPlace, OutboxSettings, Secret, Site, Sites, StreamPlace, WhenFull};
 
 /// Where events are kept, and how.
 pub(super) fn outbox(placed: &Placed<RawOutbox>, faults: &mut Faults) -> Option<OutboxSettings> {
@@ -90,7 +90,7 @@ fn stream_place(text: &Text, password: Option<&Placed<RawSecret>>, faults: &mut 
 }
 
 /// What programs show that may use the server API.
-pub(super) fn api(raw: &RawConfig, admin: Option<SocketAddr>, faults: &mut Faults) -> Option<ApiToken> {
+pub(super) fn api(raw: &RawConfig, admin: Option<SocketAddr>, faults: &mut Faults) -> Option<Secret> {
     let api = raw.api.as_ref()?;
     if raw.outbox.is_none() {
         let hint = "add `outbox: { directory: PATH }` to the file";
@@ -102,7 +102,7 @@ pub(super) fn api(raw: &RawConfig, admin: Option<SocketAddr>, faults: &mut Fault
     let RawApi { token_file, token_env } = &api.value;
     let keys = ["token_file", "token_env"];
     let (source, text) = secret(api, "the token of the API", keys, [token_file, token_env], faults)?;
-    let token = ApiToken::parse(text.trim());
+    let token = Secret::parse(text.trim(), 20..=1000);
     if token.is_none() {
         let problem = "a token has 20 to 1000 visible characters of ASCII";
         faults.add(source, problem, "make one: openssl rand -hex 32");
@@ -238,10 +238,10 @@ pub(super) fn check_sites(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults:
     }
 }
 
-fn key(raw: &Placed<RawKissmetrics>, faults: &mut Faults) -> Option<ApiKey> {
+fn key(raw: &Placed<RawKissmetrics>, faults: &mut Faults) -> Option<Secret> {
     let RawKissmetrics { key_file, key_env, .. } = &raw.value;
     let (source, text) = secret(raw, "the key of a site", ["key_file", "key_env"], [key_file, key_env], faults)?;
-    let key = ApiKey::parse(text.trim());
+    let key = Secret::parse(text.trim(), 1..=200);
     if key.is_none() {
         faults.add(source, "what stands there is no key", "it must be the one line that KISSmetrics shows as API key");
     }

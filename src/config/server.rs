@@ -86,7 +86,7 @@ pub(super) fn admin(admin: Option<&Text>, faults: &mut Faults) -> Option<SocketA
             let address = address(&Placed { value: &text.value, at: text.at }, faults)?;
             if !address.ip().is_loopback() {
                 let hint = "keep it on 127.0.0.1, or let nobody but your monitoring reach it";
-                faults.warn(text, "the admin port is open to other machines, and asks nobody who he is", hint);
+                faults.warn(text, "the admin port is open to other machines, and tells everybody its metrics", hint);
             }
             Some(address)
         }

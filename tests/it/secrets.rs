@@ -86,6 +86,8 @@ pub const SECRETS: &[&str] = &[
     "70717273",
     "112, 113, 114",
     "0123456789abcdef",
+    "fedcba9876543210",
+    "0f1e2d3c4b5a6978",
 ];
 
 /// How a word is called that [`is_random`]: a part of a token or a key, or an anonymous identity that no test names.
