@@ -90,5 +90,5 @@ pub struct Places<'a> {
     pub seal: &'a PathBuf,
 }
 
-/// The program itself, as this very build made it.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_crosslink");
+/// The program as cargo alone builds it.
+pub const OF_CARGO: &str = env!("CARGO_BIN_EXE_crosslink");

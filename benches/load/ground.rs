@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-use crate::crosslink::PROGRAM;
+use crate::crosslink::OF_CARGO;
 use crate::{Outcome, peers, traffic};
 
 /// Everything that all measurements share. Its folder goes when it does.
 #[derive(Debug)]
 pub struct Ground {
+    /// The crosslink that is measured.
+    pub program: PathBuf,
     folder: TempDir,
     starts: AtomicU32,
     /// The peer in Go, if there is a compiler for it.
@@ -31,18 +33,24 @@ pub struct Ground {
 
 impl Ground {
     /// Makes all of it.
-    pub fn prepare() -> Outcome<Self> {
+    pub fn prepare(program: Option<&Path>) -> Outcome<Self> {
+        let program = fs::canonicalize(program.unwrap_or(OF_CARGO.as_ref()))?;
         let folder = TempDir::with_prefix("crosslink-load-")?;
         let place = folder.path();
         let hosts = place.join("hosts");
         fs::write(&hosts, traffic::hosts(10).join("\n") + "\n")?;
         let seal = place.join("seal.key");
-        fs::write(&seal, said(Command::new(PROGRAM).arg("keygen"))?.stdout)?;
+        fs::write(&seal, said(Command::new(&program).arg("keygen"))?.stdout)?;
         fs::set_permissions(&seal, Permissions::from_mode(0o600))?;
         let go = has("go").then(|| peers::build_go(place)).transpose()?;
         let certificate = has("openssl").then(|| certify(place)).transpose()?;
         let descriptors = raise_descriptors()?;
-        Ok(Self { starts: AtomicU32::new(0), go, certificate, seal, hosts, descriptors, folder })
+        Ok(Self { program, starts: AtomicU32::new(0), go, certificate, seal, hosts, descriptors, folder })
+    }
+
+    /// Whether what is measured was built otherwise than by cargo alone, and so both can be compared.
+    pub fn is_special(&self) -> bool {
+        self.program != Path::new(OF_CARGO)
     }
 
     /// A folder for one start of one server.

@@ -1,13 +1,11 @@
 //! The machine and the programs, as the report names them.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
 use crate::Outcome;
-use crate::crosslink::PROGRAM;
-use crate::ground::{find, said};
+use crate::ground::{Ground, find, said};
 
 /// The day of this run.
 pub fn date() -> String {
@@ -25,9 +23,10 @@ pub fn machine() -> String {
 }
 
 /// The programs that took part, with their versions.
-pub fn versions() -> Vec<String> {
+pub fn versions(ground: &Ground) -> Vec<String> {
+    let program = ground.program.to_string_lossy();
     let asked = [
-        (PROGRAM, "--version"),
+        (&*program, "--version"),
         ("nginx", "-v"),
         ("haproxy", "-v"),
         ("go", "version"),
@@ -42,9 +41,9 @@ pub fn versions() -> Vec<String> {
 }
 
 /// Bytes of the program without its symbols.
-pub fn stripped_size(folder: &Path) -> Outcome<f64> {
-    let stripped = folder.join("stripped");
-    said(Command::new("strip").arg("-o").arg(&stripped).arg(PROGRAM))?;
+pub fn stripped_size(ground: &Ground) -> Outcome<f64> {
+    let stripped = ground.fresh_folder()?.join("stripped");
+    said(Command::new("strip").arg("-o").arg(&stripped).arg(&ground.program))?;
     let bytes = fs::metadata(&stripped)?.len();
     Ok(f64::from(u32::try_from(bytes)?))
 }

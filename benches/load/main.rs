@@ -53,6 +53,9 @@ struct Options {
     /// Seconds to wait, at most, for a quiet machine before each measurement
     #[arg(long, value_name = "N")]
     wait: Option<u32>,
+    /// The crosslink that is measured, beside the one that cargo has just built
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Only these servers, by their names, where several are compared
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
@@ -124,7 +127,7 @@ fn run(options: &Options) -> Outcome<()> {
     servers::known(&options.only)?;
     process::pin_all(process::Core::Client)?;
     process::end_all_when_told()?;
-    let ground = ground::Ground::prepare()?;
+    let ground = ground::Ground::prepare(options.program.as_deref())?;
     for absent in ground::absent() {
         eprintln!("left out: {absent}");
     }

@@ -40,8 +40,8 @@ fn opening(ground: &Ground, effort: Effort) -> String {
         effort.secs
     );
     text.push_str(if effort.is_quick { ", with `--quick`: **only to see that it works**.\n" } else { ".\n" });
-    let _ = writeln!(text, "\nWith {}.", host::versions().join("; "));
-    if let Ok(bytes) = ground.fresh_folder().and_then(|folder| host::stripped_size(&folder)) {
+    let _ = writeln!(text, "\nWith {}.", host::versions(ground).join("; "));
+    if let Ok(bytes) = host::stripped_size(ground) {
         let _ = writeln!(text, "The program of crosslink, stripped, has {} MB.", number(Some(bytes / 1e6), 1));
     }
     let missing = absent();
@@ -63,8 +63,13 @@ const HOW: &str = "\
 This page is written by one command, which starts all servers, drives them and draws the tables:
 
 ```sh
-cargo bench --bench load -- --report docs/benchmarks.md
+deploy/optimized/build
+cargo bench --bench load -- --program target/optimized/crosslink --report docs/benchmarks.md
 ```
+
+crosslink is measured as the Debian package and the image have it: [built](../deploy/optimized/build) with a profile of what
+visitors ask for, which is counted in requests of other hosts and paths than here. A row tells what cargo alone makes of it,
+and all other servers are as their makers build them; bare hyper is built by cargo alone.
 
 **How it is measured.** The server has one core, the load generator another; they talk over loopback. A browser's request is
 sent, with some 805 bytes of cookies, 19 of them, and `to` leads to ten hosts in turn. Each round starts each server once, in

@@ -1,12 +1,12 @@
 //! Who is measured, and how each of them is started.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::crosslink::{PROGRAM, Places, Setup};
+use crate::crosslink::{OF_CARGO, Places, Setup};
 use crate::drive::Wire;
 use crate::ground::{self, Ground};
 use crate::peers::{self, Blanks};
@@ -31,6 +31,7 @@ pub struct Server {
 #[derive(Clone, Debug)]
 enum Kind {
     Crosslink(Setup),
+    OfCargo,
     BareHyper,
     NginxReturn,
     NginxLua,
@@ -56,6 +57,12 @@ impl Server {
         Self { key: "crosslink-off", ..Self::crosslink_with(label, setup, traffic::hand_offs(&traffic::hosts(10))) }
     }
 
+    /// crosslink as cargo alone builds it.
+    fn of_cargo() -> Self {
+        let label = "crosslink, built by cargo alone".to_owned();
+        Self { key: "crosslink-cargo", label, kind: Kind::OfCargo, ..Self::crosslink() }
+    }
+
     /// The yardstick.
     pub fn bare_hyper() -> Self {
         Self::peer("bare-hyper", "bare hyper", "nothing: one answer for all", Kind::BareHyper)
@@ -72,6 +79,7 @@ impl Server {
         vec![
             Self::crosslink(),
             Self::crosslink_without_log(),
+            Self::of_cargo(),
             Self::bare_hyper(),
             Self::nginx(),
             Self::peer("nginx-lua", "nginx with Lua", nearly, Kind::NginxLua),
@@ -88,6 +96,7 @@ impl Server {
     pub fn is_installed(&self, ground: &Ground) -> bool {
         match self.kind {
             Kind::Crosslink(_) | Kind::BareHyper => true,
+            Kind::OfCargo => ground.is_special(),
             Kind::NginxReturn => ground::has("nginx"),
             Kind::NginxLua => ground::has("nginx") && peers::has_lua(),
             Kind::Haproxy => ground::has("haproxy"),
@@ -102,7 +111,7 @@ impl Server {
 
     /// Whether its heap is asked for block by block, so that blocks tell something.
     pub fn is_rust(&self) -> bool {
-        matches!(self.kind, Kind::Crosslink(_) | Kind::BareHyper)
+        matches!(self.kind, Kind::Crosslink(_) | Kind::OfCargo | Kind::BareHyper)
     }
 
     /// Starts it and waits for its first answer.
@@ -111,16 +120,18 @@ impl Server {
         let (port, admin) = (ground::free_port()?, ground::free_port()?);
         let speaks_tls = wire.speaks_tls();
         let blanks = Blanks { folder: &folder, port, speaks_tls };
+        let crosslink = |program: &Path, setup: &Setup| -> Outcome<Command> {
+            let certificate = ground.certificate.as_ref().filter(|_| speaks_tls);
+            let tls = certificate.map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+            let file = folder.join("crosslink.yaml");
+            fs::write(&file, setup.file(&Places { port, admin, tls, seal: &ground.seal }))?;
+            let mut command = Command::new(program);
+            command.arg("serve").arg("--config").arg(file);
+            Ok(command)
+        };
         let program = match &self.kind {
-            Kind::Crosslink(setup) => {
-                let certificate = ground.certificate.as_ref().filter(|_| speaks_tls);
-                let tls = certificate.map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-                let file = folder.join("crosslink.yaml");
-                fs::write(&file, setup.file(&Places { port, admin, tls, seal: &ground.seal }))?;
-                let mut command = Command::new(PROGRAM);
-                command.arg("serve").arg("--config").arg(file);
-                command
-            }
+            Kind::Crosslink(setup) => crosslink(&ground.program, setup)?,
+            Kind::OfCargo => crosslink(Path::new(OF_CARGO), &Setup::usual())?,
             Kind::BareHyper => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.arg("bare-hyper").arg("--port").arg(port.to_string());

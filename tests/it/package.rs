@@ -1,4 +1,5 @@
-//! The Debian package: what is in it, and that it can be installed, run, upgraded and removed under a real systemd.
+//! The Debian package: what is in it, and that it can be installed, run, upgraded and removed under a real systemd; and
+//! what the profile is made of that its program is built with.
 
 use std::fs;
 use std::path::PathBuf;
@@ -50,6 +51,16 @@ fn the_package_holds_what_belongs_around_the_program() {
     }
     let about = listed("--info");
     assert!(about.contains("Package: crosslink\n") && about.contains("Depends: libc6"), "{about}");
+}
+
+#[test]
+fn all_that_the_profile_is_made_of_is_answered() {
+    if !needs(&["h2load", "curl", "openssl"]) {
+        return;
+    }
+    let mut train = Command::new(repository("deploy/optimized/train"));
+    let trained = train.args([env!("CARGO_BIN_EXE_crosslink"), "20"]).output().unwrap();
+    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
 }
 
 /// Whether a package's list of contents has a file that belongs to root.
