@@ -13,7 +13,7 @@ use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use url::{Host, Url};
 
-use super::fault::Faults;
+use super::fault::{Faults, MORE_THAN_A_PLACE};
 use super::raw::{RawConfig, RawPair, RawSecret};
 use super::raw_outbox::{RawApi, RawKissmetrics, RawOutbox};
 use super::text::{Placed, Text};
@@ -251,15 +251,24 @@ fn key(raw: &Placed<RawKissmetrics>, faults: &mut Faults) -> Option<Secret> {
 /// The address of the service, without a slash at its end.
 fn endpoint(text: Option<&Text>, faults: &mut Faults) -> Option<String> {
     let Some(text) = text else { return Some(DEFAULT_ENDPOINT.to_owned()) };
-    let url = Url::parse(&text.value).ok().filter(|url| {
-        let is_http = matches!(url.scheme(), "http" | "https");
-        let has_user = !url.username().is_empty() || url.password().is_some();
-        is_http && !has_user && url.query().is_none() && url.fragment().is_none()
-    });
+    let url = Url::parse(&text.value).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let Some(url) = url else {
-        faults.add(text, "this is no address of a service", "write `https://HOST`, or leave the key out");
+        let has_scheme = text.value.contains("://");
+        let problem = if has_scheme { "this is no address of a service" } else { "`https://` is missing here" };
+        faults.add(text, problem, ENDPOINT_HINT);
         return None;
     };
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    let parts = [
+        (has_user, "a user"),
+        (url.path() != "/", "a path"),
+        (url.query().is_some(), "a query"),
+        (url.fragment().is_some(), "a fragment"),
+    ];
+    if let Some((_, part)) = parts.iter().find(|(is_there, _)| *is_there) {
+        faults.add(text, format!("{MORE_THAN_A_PLACE} {part}"), ENDPOINT_HINT);
+        return None;
+    }
     if url.scheme() == "http" && !is_this_machine(&url) {
         let problem = "identities and the key travel to this endpoint unencrypted";
         faults.warn(text, problem, "write `https://`, unless this is for a test on your own machine");
@@ -278,6 +287,7 @@ fn is_this_machine(url: &Url) -> bool {
 
 const DURABILITY: [(&str, Durability); 2] = [("batch", Durability::Batch), ("each", Durability::Each)];
 const WHEN_FULL: [(&str, WhenFull); 2] = [("refuse_new", WhenFull::RefuseNew), ("drop_oldest", WhenFull::DropOldest)];
+const ENDPOINT_HINT: &str = "write `https://HOST`, or leave the key out";
 /// Where the tracking API is (the vendor's page on it).
 const DEFAULT_ENDPOINT: &str = "https://trk.kissmetrics.io";
 const SHORTEST: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 
 use serde_yaml::Error;
 
-use super::fault::{ConfigFault, Place, SECRET_ITSELF, UNKNOWN_KEY, number};
+use super::fault::{ConfigFault, PLACES_OF_SECRETS, Place, SECRET_ITSELF, UNKNOWN_KEY, number};
 use super::spot::{Found, Spot, glued_key, tab_in_indentation};
 
 /// Says in the configuration's own words what the YAML library found.
@@ -109,6 +109,7 @@ fn whole(field: &str) -> &'static str {
             "an item of `tls` has `listen: 0.0.0.0:443`, `certificate: FILE` and `key: FILE`"
         }
         "id" => "an item of `keys` has an `id`, such as `2026-11`, and either `file: PATH` or `env: NAME`",
+        "cookie" => "an identity of crosslink's own stands in a cookie of its own: `mint: { cookie: visitor }`",
         "name" | "contains" => "a cookie for consent is `{ name: COOKIE, contains: TEXT }`",
         _ => SMALLEST,
     }
@@ -142,9 +143,8 @@ fn misplaced(wanted: &str, text: &str, at: Place) -> (String, String) {
         (Found::Nothing, true) => format!("an item is empty in the list `{key}`"),
         (Found::Nothing, false) => format!("nothing stands behind `{key}:`"),
         // What stands there is perhaps the secret itself.
-        (Found::Text, _) if ["keys", "replay_password", "password"].contains(&key) => {
-            format!("{SECRET_ITSELF} may stand behind `{key}:`")
-        }
+        (Found::Text, _) if ["keys", "replay_password", "password"].contains(&key) => itself(key),
+        (_, _) if PLACES_OF_SECRETS.contains(&key) => itself(key),
         (_, true) => format!("{wanted}, not {}, must stand in the list `{key}`", found.as_str()),
         (_, false) => format!("{wanted}, not {}, must stand behind `{key}:`", found.as_str()),
     };
@@ -157,6 +157,10 @@ fn misplaced(wanted: &str, text: &str, at: Place) -> (String, String) {
         (None, _) => "write one value; one that begins with `[` or `{` needs quotes".to_owned(),
     };
     (problem, hint)
+}
+
+fn itself(key: &str) -> String {
+    format!("{SECRET_ITSELF} may stand behind `{key}:`")
 }
 
 /// How a value looks that can be a list or has keys of its own.
@@ -174,6 +178,13 @@ fn example(key: &str) -> Option<&'static str> {
         "landing" => "{}",
         "links" => "{ checkout: /cart }",
         "identity" => "{ cookies: [km_ni, km_ai] }",
+        "outbox" => "{ directory: PATH }",
+        "api" => "{ token_file: PATH }",
+        "kissmetrics" => "{ key_file: PATH }",
+        "key_file" | "token_file" => "PATH",
+        "key_env" | "token_env" => "NAME",
+        "events" => "{ left: Left for checkout, arrived: Arrived at checkout }",
+        "mint" => "{ cookie: visitor }",
         "cookies" => "[km_ni, km_ai]",
         "consent" => "{ gpc: ignore }",
         "require_cookie" => "{ name: COOKIE, contains: TEXT }",
@@ -193,7 +204,7 @@ fn unknown(field: &str, expected: &[&str]) -> (String, String) {
         format!("the keys here are: {}", expected.join(", "))
     };
     // Where the file of a secret is named it is perhaps the secret.
-    let field = if expected.contains(&"env") { String::new() } else { format!(" `{field}`") };
+    let field = if expected.iter().any(|key| key.ends_with("env")) { String::new() } else { format!(" `{field}`") };
     (format!("{UNKNOWN_KEY}{field}"), hint)
 }
 

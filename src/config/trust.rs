@@ -6,7 +6,7 @@ use std::path::Path;
 use redis::{ConnectionInfo, IntoConnectionInfo, parse_redis_url};
 
 use super::cookie_name;
-use super::fault::{Faults, Place};
+use super::fault::{Faults, PERHAPS_ITSELF, Place, is_path};
 use super::plain_file::read_plain_file;
 use super::raw::{RawConfig, RawConsent, RawKey, RawSecret};
 use super::text::{Placed, Text};
@@ -72,7 +72,10 @@ pub(super) fn secret<'a>(
         (Some(file), None) => {
             let read = read_secret(&file.value);
             if let Err(error) = &read {
-                faults.add(file, format!("the file can't be read: {error}"), "check its path and who may read it");
+                // What is no path is perhaps the secret.
+                let itself = if is_path(&file.value) { "" } else { PERHAPS_ITSELF };
+                let hint = "check its path and who may read it; a secret itself belongs into a file, not here";
+                faults.add(file, format!("the file can't be read{itself}: {error}"), hint);
             }
             let (text, mode) = read.ok()?;
             if text.trim().is_empty() || text.len() as u64 > LONGEST_SECRET {
@@ -88,8 +91,10 @@ pub(super) fn secret<'a>(
         (None, Some(env)) => {
             let value = std::env::var(&env.value).ok();
             if value.is_none() {
+                let is_name = env.value.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+                let itself = if is_name { "" } else { PERHAPS_ITSELF };
                 let hint = format!("set it, or name a `{file_key}`");
-                faults.add(env, "the environment has no value of this name", hint);
+                faults.add(env, format!("the environment has no value of this name{itself}"), hint);
             }
             Some((env, value?))
         }
