@@ -271,10 +271,11 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Few ask on the operator's port, and none of them in a hurry.
 pub(super) const ADMIN_LIMITS: Limits = Limits {
-    // Each may hold an answer of some megabytes that nobody reads.
-    connections: 16,
-    head_timeout: Duration::from_secs(10),
-    idle_timeout: Duration::from_secs(10),
+    // Each may hold an answer of some megabytes that nobody reads. Half of them can be the server API's.
+    connections: 128,
+    // Whoever connects and says nothing soon leaves his place to others.
+    head_timeout: Duration::from_secs(5),
+    idle_timeout: Duration::from_secs(5),
     head_bytes: 32 * 1024,
     drain: Duration::from_secs(1),
     drain_delay: Duration::ZERO,
