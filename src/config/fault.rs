@@ -65,7 +65,11 @@ pub(super) struct Faults {
 impl Faults {
     /// Notes a mistake that stops the program.
     pub(super) fn add(&mut self, at: impl Into<Place>, problem: impl Into<String>, hint: impl Into<String>) {
-        self.faults.push(ConfigFault { at: at.into(), problem: problem.into(), hint: hint.into() });
+        let (problem, mut hint) = (problem.into(), hint.into());
+        if problem.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']) {
+            hint += "; curly quotation marks belong to the value here, straight ones do not";
+        }
+        self.faults.push(ConfigFault { at: at.into(), problem, hint });
     }
 
     /// Notes mistakes that were collected elsewhere.

@@ -66,6 +66,10 @@ fn explain(error: &Error, text: &str, at: Place) -> (String, String) {
                     "nothing stands between two commas here".to_owned(),
                     "take one of them away, or write what is missing".to_owned(),
                 ),
+                None if problem.contains("quoted scalar") => (
+                    "a quotation mark that was opened above is not closed".to_owned(),
+                    "close it where the value ends, in its own line".to_owned(),
+                ),
                 None => (problem, INDENTED.to_owned()),
             }
         }
@@ -200,8 +204,14 @@ fn glued(key: &str) -> (String, String) {
 fn unknown(field: &str, expected: &[&str]) -> (String, String) {
     let hint = if field.contains('.') {
         "several hosts behind one key are a list in brackets: `[a.example, b.example]`".to_owned()
+    } else if field == "kissmetrics" {
+        "each item of `pairs` has its own `kissmetrics`".to_owned()
     } else {
-        format!("the keys here are: {}", expected.join(", "))
+        let near = expected.iter().min_by_key(|key| strsim::osa_distance(key, field));
+        // Of a short key two letters are most of it.
+        let near = near.filter(|key| strsim::osa_distance(key, field) <= if key.len() > 5 { 2 } else { 1 });
+        let meant = near.map(|key| format!("did you mean `{key}`? ")).unwrap_or_default();
+        format!("{meant}the keys here are: {}", expected.join(", "))
     };
     // Where the file of a secret is named it is perhaps the secret.
     let field = if expected.iter().any(|key| key.ends_with("env")) { String::new() } else { format!(" `{field}`") };
