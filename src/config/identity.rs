@@ -93,7 +93,7 @@ const OF_THE_SCRIPT: [&str; 6] = ["km_ai", "km_ni", "km_vs", "km_lv", "km_uq", "
 const OTHER_STARTS: [&str; 6] = ["sec-", "proxy-", "accept", "content-", "if-", "access-control-"];
 
 /// Other such headers, and those that hold secrets.
-const OTHERS: [&str; 46] = [
+const OTHERS: [&str; 44] = [
     "authorization",
     "cache-control",
     "connection",
@@ -125,9 +125,7 @@ const OTHERS: [&str; 46] = [
     "x-amzn-oidc-data",
     "x-amzn-trace-id",
     "x-api-key",
-    "x-auth-request-access-token",
     "x-correlation-id",
-    "x-forwarded-access-token",
     "x-forwarded-client-cert",
     "x-forwarded-for",
     "x-forwarded-host",
