@@ -292,18 +292,17 @@ pub(super) fn is_path(text: &str) -> bool {
     ["/", ".", "~"].iter().any(|begin| text.starts_with(begin))
 }
 
-/// What an endpoint has besides its place: a user, a query and a fragment.
+/// What an endpoint has besides its place: a user, and what stands behind the host.
 fn endpoint_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.match_indices("endpoint").flat_map(move |(at, key)| {
-        let start = at + key.len();
-        let value = text.get(start..).unwrap_or_default();
+        let value = text.get(at + key.len()..).unwrap_or_default().trim_start_matches([':', ' ', '"', '\'']);
         let host = value.find("://").map_or(0, |scheme| scheme + "://".len());
+        let start = text.len() - value.len() + host;
         let rest = value.get(host..).unwrap_or_default();
-        let end = rest.find([' ', '"', '\'', '}']).map_or(value.len(), |end| host + end);
-        let address = value.get(host..end).unwrap_or_default();
-        let user = address.rfind('@').map(|user| start + host..start + host + user);
-        let tail = address.find(['?', '#']).map(|tail| start + host + tail + 1..start + end);
-        user.into_iter().chain(tail)
+        let address = rest.split(['"', '\'', '}']).next().unwrap_or_default();
+        let user = address.rfind('@').map(|user| start..start + user);
+        let more = address.find(['/', '?', '#']).map(|more| start + more + 1..start + address.len());
+        user.into_iter().chain(more)
     })
 }
 

@@ -280,24 +280,20 @@ fn key(raw: &Placed<RawKissmetrics>, faults: &mut Faults) -> Option<Secret> {
 /// The address of the service, without a slash at its end.
 fn endpoint(text: Option<&Text>, faults: &mut Faults) -> Option<String> {
     let Some(text) = text else { return Some(DEFAULT_ENDPOINT.to_owned()) };
+    let more = [('@', "a user"), ('?', "a query"), ('#', "a fragment")];
+    let more = more.iter().find(|(sign, _)| text.value.contains(*sign)).map(|(_, part)| *part);
     let url = Url::parse(&text.value).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let more = more.or_else(|| url.as_ref().filter(|url| url.path() != "/").map(|_| "a path"));
+    if let Some(part) = more {
+        faults.add(text, format!("{MORE_THAN_A_PLACE} {part}"), ENDPOINT_HINT);
+        return None;
+    }
     let Some(url) = url else {
         let has_scheme = text.value.contains("://");
         let problem = if has_scheme { "this is no address of a service" } else { "`https://` is missing here" };
         faults.add(text, problem, ENDPOINT_HINT);
         return None;
     };
-    let has_user = !url.username().is_empty() || url.password().is_some();
-    let parts = [
-        (has_user, "a user"),
-        (url.path() != "/", "a path"),
-        (url.query().is_some(), "a query"),
-        (url.fragment().is_some(), "a fragment"),
-    ];
-    if let Some((_, part)) = parts.iter().find(|(is_there, _)| *is_there) {
-        faults.add(text, format!("{MORE_THAN_A_PLACE} {part}"), ENDPOINT_HINT);
-        return None;
-    }
     if url.scheme() == "http" && !is_this_machine(&url) {
         let problem = "identities and the key travel to this endpoint unencrypted";
         faults.warn(text, problem, "write `https://`, unless this is for a test on your own machine");

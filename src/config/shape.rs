@@ -2,7 +2,9 @@
 
 use serde_yaml::Error;
 
-use super::fault::{ConfigFault, PLACES_OF_SECRETS, Place, SECRET_ITSELF, UNKNOWN_KEY, number};
+use super::fault::{
+    ConfigFault, MORE_THAN_A_PLACE, PERHAPS_ITSELF, PLACES_OF_SECRETS, Place, SECRET_ITSELF, UNKNOWN_KEY, number,
+};
 use super::spot::{Found, Spot, glued_key, tab_in_indentation};
 
 /// Says in the configuration's own words what the YAML library found.
@@ -149,6 +151,7 @@ fn misplaced(wanted: &str, text: &str, at: Place) -> (String, String) {
         // What stands there is perhaps the secret itself.
         (Found::Text, _) if ["keys", "replay_password", "password"].contains(&key) => itself(key),
         (_, _) if PLACES_OF_SECRETS.contains(&key) => itself(key),
+        (_, _) if key == "endpoint" => format!("{MORE_THAN_A_PLACE} {}", found.as_str()),
         (_, true) => format!("{wanted}, not {}, must stand in the list `{key}`", found.as_str()),
         (_, false) => format!("{wanted}, not {}, must stand behind `{key}:`", found.as_str()),
     };
@@ -202,20 +205,25 @@ fn glued(key: &str) -> (String, String) {
 
 /// A host among the keys is the second of two behind one key, which `{ }` cuts apart at the comma.
 fn unknown(field: &str, expected: &[&str]) -> (String, String) {
+    let distance = |key: &str| strsim::osa_distance(key, field);
+    let near = expected.iter().min_by_key(|key| distance(key));
+    // Of a short key two letters are most of it.
+    let near = near.filter(|key| distance(key) <= if key.len() > 5 { 2 } else { 1 });
     let hint = if field.contains('.') {
         "several hosts behind one key are a list in brackets: `[a.example, b.example]`".to_owned()
     } else if field == "kissmetrics" {
         "each item of `pairs` has its own `kissmetrics`".to_owned()
     } else {
-        let near = expected.iter().min_by_key(|key| strsim::osa_distance(key, field));
-        // Of a short key two letters are most of it.
-        let near = near.filter(|key| strsim::osa_distance(key, field) <= if key.len() > 5 { 2 } else { 1 });
         let meant = near.map(|key| format!("did you mean `{key}`? ")).unwrap_or_default();
         format!("{meant}the keys here are: {}", expected.join(", "))
     };
     // Where the file of a secret is named it is perhaps the secret.
-    let field = if expected.iter().any(|key| key.ends_with("env")) { String::new() } else { format!(" `{field}`") };
-    (format!("{UNKNOWN_KEY}{field}"), hint)
+    let named = match near {
+        _ if !expected.iter().any(|key| key.ends_with("env")) => format!(" `{field}`"),
+        Some(_) => String::new(),
+        None => PERHAPS_ITSELF.to_owned(),
+    };
+    (format!("{UNKNOWN_KEY}{named}"), hint)
 }
 
 /// The library's sentence without ` at line 3, column 4`, which is said already.
