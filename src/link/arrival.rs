@@ -114,7 +114,7 @@ impl<'l> Arrival<'l> {
     fn adopt(&self, believed: &Believed<'_>, visit: &Visit<'_>, land: &mut Land<'l>, trace: &mut impl Trace) {
         let Believed { identity, token } = believed;
         land.class = Some(identity.class());
-        let Who { identity: existing, unheard } = self.existing(visit, trace);
+        let Who { identity: existing, behind_name, unheard } = self.existing(visit, trace);
         let existing = existing.ok();
         land.outcome = self.judge(identity, token.is_some(), existing.as_ref());
         land.unheard = unheard;
@@ -123,7 +123,7 @@ impl<'l> Arrival<'l> {
         if land.outcome == Outcome::Kept {
             return;
         }
-        let replaced = existing.as_ref().filter(|_| land.outcome == Outcome::Replaced);
+        let replaced = existing.as_ref().filter(|_| land.outcome == Outcome::Replaced && !behind_name);
         land.tell = Tell::arrived(self.pair, identity, replaced);
         // Beside a `cookie` that is there, which scripts read first, the other one would never be seen.
         let has_own = || read(visit.cookies, self.cookie.name).is_some_and(|value| !value.is_empty());

@@ -282,8 +282,8 @@ impl Linker {
         trace.step(Step::Admitted(pair));
         let posted = posted(visit, &pair)?;
 
-        let Who { identity, unheard } = if let Some(why) = pair.consent.refuses_to_carry(visit) {
-            Who { identity: Err(why.into()), unheard: None }
+        let Who { identity, unheard, .. } = if let Some(why) = pair.consent.refuses_to_carry(visit) {
+            Who { identity: Err(why.into()), behind_name: false, unheard: None }
         } else {
             let own = pair.mint.as_ref().map(|mint| &mint.cookie);
             read_identity(visit, &pair, pair.cookies.iter().chain(own), trace)

@@ -125,6 +125,18 @@ fn an_alias_joins_the_destinations_own_anonymous_identity_and_the_arriving_one()
         ("km_ai=eve%40eve.com".to_owned(), Y, None),
         ("km_ai=eve%40eve.com; km_ni=bob%40bob.com".to_owned(), bob, None),
         (format!("km_ai=eve%40eve.com; km_ni={X}"), bob, Some(alias(X, bob))),
+        // What is no identity here is a name to the script, which has joined the anonymous one to it.
+        (format!("km_ni=guest; km_ai={X}"), bob, None),
+        (format!("km_ai={X}; km_ni=visitor"), bob, None),
+        (format!("km_ni=Undefined; km_ai={X}"), bob, None),
+        (format!("km_ni={}; km_ai={X}", "b".repeat(256)), bob, None),
+        (format!("km_ni=%20; km_ai={X}"), bob, None),
+        (format!("km_ni=%zz; km_ai={X}"), bob, None),
+        // But by these it knows that there is nobody.
+        (format!("km_ni=; km_ai={X}"), bob, Some(alias(X, bob))),
+        (format!("km_ni=nil; km_ai={X}"), bob, Some(alias(X, bob))),
+        (format!("km_ni=%22null%22; km_ai={X}"), bob, Some(alias(X, bob))),
+        (format!("km_ni=''; km_ai={X}"), bob, Some(alias(X, bob))),
     ] {
         for rule in ["replace", "keep_named"] {
             let sites = Sites::plain("", &format!(", existing: {rule}"));
