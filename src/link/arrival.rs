@@ -1,14 +1,18 @@
 //! A visitor arrives with an identity in the URL: out of the URL, into a cookie, or nowhere.
 
+use super::allow_list::AllowList;
 use super::consent::is_navigation;
 use super::cookie::{CookieName, IdentityCookie, read};
 use super::decision::{FirstUse, Land, Outcome};
 use super::decoration::{Arrived, Kept};
 use super::entry::EntryRef;
+use super::hosts::Hosts;
 use super::identity::{Class, Identity};
 use super::pair::{Existing, Pair, Seal};
 use super::query::to_visible_ascii;
-use super::tell::Tell;
+use super::referer::page_host;
+use super::sites;
+use super::tell::{Tell, Untold};
 use super::token::{Keys, Opened, Sealed};
 use super::trace::{Step, Trace};
 use super::visit::{Method, Visit};
@@ -20,6 +24,7 @@ pub(super) struct Arrival<'l> {
     pub entry: EntryRef<'l>,
     pub cookie: IdentityCookie<'l>,
     pub keys: &'l Keys,
+    pub hosts: &'l Hosts,
 }
 
 /// An identity that came in a URL and can be believed as far as its way allows.
@@ -54,7 +59,7 @@ impl<'l> Arrival<'l> {
             tell: None,
         };
         match self.believe(kept.arrived(), &destination, visit, trace) {
-            Ok(believed) => self.adopt(&believed, visit, &mut land, trace),
+            Ok(believed) => self.adopt(&believed, host, visit, &mut land, trace),
             Err(why) => land.outcome = why,
         }
         land
@@ -111,7 +116,14 @@ impl<'l> Arrival<'l> {
     }
 
     /// Sets the cookie, unless what the visitor has here stays.
-    fn adopt(&self, believed: &Believed<'_>, visit: &Visit<'_>, land: &mut Land<'l>, trace: &mut impl Trace) {
+    fn adopt(
+        &self,
+        believed: &Believed<'_>,
+        host: &str,
+        visit: &Visit<'_>,
+        land: &mut Land<'l>,
+        trace: &mut impl Trace,
+    ) {
         let Believed { identity, token } = believed;
         land.class = Some(identity.class());
         let Who { identity: existing, behind_name, unheard } = self.existing(visit, trace);
@@ -123,8 +135,12 @@ impl<'l> Arrival<'l> {
         if land.outcome == Outcome::Kept {
             return;
         }
-        let replaced = existing.as_ref().filter(|_| land.outcome == Outcome::Replaced && !behind_name);
-        land.tell = Tell::arrived(self.pair, identity, replaced);
+        let replaced = existing.as_ref().filter(|_| land.outcome == Outcome::Replaced);
+        land.tell = Tell::arrived(self.pair, identity, replaced, || {
+            let why = self.keeps_apart(behind_name, host, visit)?;
+            trace.step(Step::Untold(why));
+            Some(why)
+        });
         // Beside a `cookie` that is there, which scripts read first, the other one would never be seen.
         let has_own = || read(visit.cookies, self.cookie.name).is_some_and(|value| !value.is_empty());
         land.set_cookie = Some(match self.anonymous_cookie() {
@@ -133,6 +149,21 @@ impl<'l> Arrival<'l> {
             }
             _ => self.cookie.write(identity),
         });
+    }
+
+    /// Why nobody may be told that the visitor's own identity here and the arriving one are one person, if so. An alias
+    /// can't be undone, and whoever may write a link or a frame on some page of the web could cause it: so his browser
+    /// must say that a page of an origin that leads here has sent him, and that it opens this one as a page of its own.
+    fn keeps_apart(&self, behind_name: bool, host: &str, visit: &Visit<'_>) -> Option<Untold> {
+        if behind_name {
+            return Some(Untold::BehindName);
+        }
+        if visit.fetch_dest.is_some_and(|dest| dest.trim_ascii() != b"document") {
+            return Some(Untold::Framed);
+        }
+        let from = page_host(visit).and_then(|page| sites::find_origin(self.hosts, &page));
+        let is_ours = from.is_some_and(|origin| AllowList::new(self.hosts, origin).leads_to(host, &self.entry));
+        (!is_ours).then_some(Untold::FromElsewhere)
     }
 
     /// Who the visitor is here.

@@ -247,7 +247,7 @@ impl Linker {
         let (pair, entry) = self.hosts.entry(entry)?;
         let pair = self.pair(pair as usize)?;
         let cookie = pair.settings.landing.as_ref()?.cookie_for(&entry);
-        Some(Arrival { pair, entry, cookie, keys: &self.keys })
+        Some(Arrival { pair, entry, cookie, keys: &self.keys, hosts: &self.hosts })
     }
 
     /// What visitors of an origin may ask for.

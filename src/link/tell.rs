@@ -21,6 +21,17 @@ pub struct Tell<'l> {
     pub link: Option<Box<str>>,
 }
 
+/// Why less is told of a visitor than might be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untold {
+    /// No alias: the script has joined his own identity to what stands in another cookie in front of it.
+    BehindName,
+    /// No alias: the page stands in a frame of another one.
+    Framed,
+    /// No alias: his browser does not say that a page of an origin has sent him.
+    FromElsewhere,
+}
+
 /// The names of what is recorded of visitors; nothing is that has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventNames {
@@ -31,6 +42,12 @@ pub struct EventNames {
 }
 
 impl<'l> Tell<'l> {
+    /// All that goes along with an event, by name. Nothing else ever does, and least of all a URL.
+    pub fn properties(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let link = self.link.as_deref().map(|link| ("link", link));
+        link.into_iter().chain([("pair", self.pair)])
+    }
+
     /// Of a visitor who goes from an origin, with an identity: the event, where it has a name.
     pub(super) fn left(pair: Pair<'l>, person: &Identity<'_>, link: Option<&str>) -> Option<Box<Self>> {
         let (site, event) = (pair.settings.kissmetrics.as_ref()?, pair.settings.events.left.as_deref()?);
@@ -43,11 +60,17 @@ impl<'l> Tell<'l> {
     /// Only an identity that his browser had as its own until now is told to be the same person, and only if it is
     /// anonymous by its shape: a named one may be somebody else. What stands in other cookies is left alone: with a name
     /// in front of it, the script has given an anonymous one to that name already, so that a second alias would make
-    /// two named persons one.
-    pub(super) fn arrived(pair: Pair<'l>, person: &Identity<'_>, replaced: Option<&Identity<'_>>) -> Option<Box<Self>> {
+    /// two named persons one. `keeps_apart` says why even so nobody may be told, if so.
+    pub(super) fn arrived(
+        pair: Pair<'l>,
+        person: &Identity<'_>,
+        replaced: Option<&Identity<'_>>,
+        keeps_apart: impl FnOnce() -> Option<Untold>,
+    ) -> Option<Box<Self>> {
         let site = pair.settings.kissmetrics.as_ref()?;
         let is_own = |other: &&Identity<'_>| other.class() == Class::Anonymous && !other.is_same(person);
-        let alias = replaced.filter(is_own).map(|other| other.clone().into_owned());
+        let own = replaced.filter(is_own).filter(|_| keeps_apart().is_none());
+        let alias = own.map(|other| other.clone().into_owned());
         let event = pair.settings.events.arrived.as_deref();
         let is_any = alias.is_some() || event.is_some();
         let person = || person.clone().into_owned();

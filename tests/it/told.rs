@@ -14,6 +14,8 @@ const KEY: &str = "fedcba9876543210fedcba9876543210fedcba98";
 /// Anonymous by their shape.
 const X: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const Y: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBA=";
+/// As a browser says it that follows a link of the origin's page.
+const FROM_ORIGIN: &str = "Referer: https://www.yoursite.com/\r\n";
 const EVENTS: &str = ", events: { left: Left for checkout, arrived: Arrived at checkout }";
 
 /// A crosslink between two sites, and the service that it tells.
@@ -45,6 +47,7 @@ pairs:
             OLD.0,
             service.endpoint(),
         );
+        let config = config.replace("ENDPOINT", &service.endpoint());
         let mut command: Command = crosslink();
         command.env("SEALING_KEY", OLD.1);
         let mut crosslink = Service::serve_in(folder, command, &config, None);
@@ -69,9 +72,14 @@ pairs:
         reply.location().unwrap().strip_prefix("https://checkout.yoursite.com").unwrap().to_owned()
     }
 
-    /// Somebody arrives at the destination.
+    /// Somebody arrives at the destination, from a page of the origin.
     fn arrive(&self, target: &str, fields: &str) -> Reply {
-        self.ask(&format!("GET {target}"), &format!("Host: checkout.yoursite.com\r\n{fields}"))
+        self.land(&format!("GET {target}"), &format!("{FROM_ORIGIN}{fields}"))
+    }
+
+    /// Somebody arrives there, from wherever these fields say.
+    fn land(&self, first: &str, fields: &str) -> Reply {
+        self.ask(first, &format!("Host: checkout.yoursite.com\r\n{fields}"))
     }
 
     /// Stops it, and gives all that the service was told, without the key and the time.
@@ -144,6 +152,88 @@ fn an_alias_joins_the_destinations_own_anonymous_identity_and_the_arriving_one()
             assert_eq!(sites.arrive(&target, &format!("Cookie: {cookies}\r\n")).status, 302);
             assert_eq!(sites.told(), Vec::from_iter(expected.clone()), "{cookies} and {arriving}, {rule}");
         }
+    }
+}
+
+#[test]
+fn an_alias_is_told_only_of_who_comes_from_a_page_of_an_origin() {
+    let cookie = format!("Cookie: km_ai={X}\r\n");
+    let arrived = || "/e?_p=bob&_n=Arrived%20at%20checkout&pair=shop".to_owned();
+    let get = "GET /cart?kmi=bob";
+    for (first, fields, is_told) in [
+        (get, "Referer: https://www.yoursite.com/", true),
+        (get, "Referer: https://www.yoursite.com/shoes?a=b", true),
+        (get, "Referer: https://WWW.yoursite.com", true),
+        // As a `Host` counts, with any port; but that of another origin must be the one that it has.
+        (get, "Referer: http://www.yoursite.com:8443/", true),
+        (get, "Referer: https://blog.yoursite.com:8443/", true),
+        (get, "Referer: https://blog.yoursite.com/", false),
+        (get, "Referer: https://blog.yoursite.com:9443/", false),
+        (get, "Referer: https://www.yoursite.com/\r\nSec-Fetch-Dest: document", true),
+        (get, "Referer: https://www.yoursite.com/\r\nSec-Fetch-Dest: iframe", false),
+        (get, "", false),
+        (get, "Referer: https://evil.example/", false),
+        (get, "Referer: https://evil.example/www.yoursite.com/", false),
+        (get, "Referer: https://www.yoursite.com.evil.example/", false),
+        (get, "Referer: https://www.yoursite.com@evil.example/", false),
+        (get, "Referer: https://a.www.yoursite.com/", false),
+        (get, "Referer: https://yoursite.com/", false),
+        (get, "Referer: https://checkout.yoursite.com/", false),
+        // An origin, but of other destinations.
+        (get, "Referer: https://other.example/", false),
+        (get, "Referer: null", false),
+        (get, "Referer: ", false),
+        (get, "Referer: https://www.yoursite.com/\r\nReferer: https://www.yoursite.com/", false),
+        (get, "Origin: https://www.yoursite.com", false),
+        ("POST /cart?kmi=bob", "Origin: https://www.yoursite.com", true),
+        ("POST /cart?kmi=bob", "Referer: https://www.yoursite.com/", true),
+        ("POST /cart?kmi=bob", "Origin: null", false),
+        ("POST /cart?kmi=bob", "Origin: https://evil.example", false),
+        ("POST /cart?kmi=bob", "Origin: https://www.yoursite.com\r\nReferer: https://evil.example/", false),
+        ("GET /-/identify/cart?kmi=bob", "Referer: https://www.yoursite.com/", true),
+        ("GET /-/identify/cart?kmi=bob", "Referer: https://evil.example/", false),
+    ] {
+        let others = "
+  - { origin: 'blog.yoursite.com:8443', destination: checkout.yoursite.com, hand_off: plain, landing: { accept: plain }, kissmetrics: { key_file: key, endpoint: 'ENDPOINT', events: { arrived: Arrived at checkout } } }
+  - { origin: other.example, destination: 'https://there.example', hand_off: plain }";
+        let sites = Sites::start(EVENTS, &format!("hand_off: plain\n    landing: {{ accept: plain }}{others}"));
+        let fields = if fields.is_empty() { String::new() } else { format!("{fields}\r\n") };
+        let reply = sites.land(first, &format!("{cookie}{fields}"));
+        assert!(reply.set_cookie().is_some_and(|cookie| cookie.starts_with("km_ni=bob;")), "{first}, {fields}");
+        let expected: Vec<_> = is_told.then(|| alias(X, "bob")).into_iter().chain([arrived()]).collect();
+        assert_eq!(sites.told(), expected, "{first}, {fields}");
+    }
+}
+
+#[test]
+fn an_explanation_says_why_no_alias_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("journal")).unwrap();
+    fs::write(folder.path().join("key"), KEY).unwrap();
+    let config = folder.path().join("config.yaml");
+    let pair =
+        "origin: www.yoursite.com, destination: checkout.yoursite.com, landing: {}, kissmetrics: { key_file: key }";
+    fs::write(&config, format!("outbox: {{ directory: journal }}\npairs:\n  - {{ {pair} }}\n")).unwrap();
+    let anonymous = format!("km_ai={X}");
+    let also = format!("{X} is also bob, which can't be undone");
+    for (cookie, fields, expected) in [
+        (&anonymous, &[][..], "no alias: no page of an origin has sent the visitor"),
+        (&anonymous, &["Referer: https://evil.example/"], "no alias: no page of an origin has sent the visitor"),
+        (
+            &anonymous,
+            &["Referer: https://www.yoursite.com/", "Sec-Fetch-Dest: iframe"],
+            "no alias: the page stands in a",
+        ),
+        (&format!("km_ni=guest; {anonymous}"), &["Referer: https://www.yoursite.com/"], "no alias: the script has"),
+        (&anonymous, &["Referer: https://www.yoursite.com/"], &also),
+    ] {
+        let mut command = crosslink();
+        command.current_dir(&folder).args(["explain", "https://checkout.yoursite.com/cart?kmi=bob", "--config"]);
+        command.arg(&config).args(["--cookie", cookie]);
+        command.args(fields.iter().flat_map(|field| ["--header", field]));
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let told: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("told ")).map(str::trim_start).collect();
+        assert!(matches!(&told[..], [line] if line.starts_with(expected)), "{said}");
     }
 }
 
