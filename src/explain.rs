@@ -301,7 +301,9 @@ impl Trace for Explanation {
             }
             Step::NotMinted(name) => self.line(
                 "mint",
-                format!("no identity goes into {name}: it is no browser, by its `User-Agent`, that asks"),
+                format!(
+                    "no identity goes into {name}: no browser asks, by its `User-Agent`, or one that fetches ahead"
+                ),
             ),
             Step::Arrived(identity) => self.line("arriving", identity.reveal()),
             Step::ArrivedUnusable(why) => self.line("arriving", format!("an identity that can't be used: {why}")),
@@ -330,6 +332,10 @@ fn shut(why: Sealed) -> &'static str {
 
 fn untold(why: Untold) -> &'static str {
     match why {
+        Untold::NoPerson => {
+            "nothing: no browser asks, by its `User-Agent` (--header 'User-Agent: Mozilla/5.0'), or one that fetches ahead"
+        }
+        Untold::NoConsent => "nothing: the cookie of `consent` does not say here that the visitor agreed",
         Untold::BehindName => {
             "no alias: the script has joined this cookie's identity to what stands in the one before it"
         }

@@ -126,21 +126,17 @@ impl<'l> Arrival<'l> {
     ) {
         let Believed { identity, token } = believed;
         land.class = Some(identity.class());
-        let Who { identity: existing, behind_name, unheard } = self.existing(visit, trace);
-        let existing = existing.ok();
-        land.outcome = self.judge(identity, token.is_some(), existing.as_ref());
-        land.unheard = unheard;
+        let had = self.existing(visit, trace);
+        land.outcome = self.judge(identity, token.is_some(), had.identity.as_ref().ok());
+        land.unheard = had.unheard;
         // Used up even where another identity stays: whoever finds the token later gets nothing out of it.
         land.first_use = *token;
         if land.outcome == Outcome::Kept {
             return;
         }
-        let replaced = existing.as_ref().filter(|_| land.outcome == Outcome::Replaced);
-        land.tell = Tell::arrived(self.pair, identity, replaced, || {
-            let why = self.keeps_apart(behind_name, host, visit)?;
-            trace.step(Step::Untold(why));
-            Some(why)
-        });
+        let replaced = had.identity.as_ref().ok().filter(|_| land.outcome == Outcome::Replaced);
+        land.tell = Tell::arrived(self.pair, identity, replaced)
+            .and_then(|tell| self.tellable(tell, (token.is_some(), had.behind_name), host, visit, trace));
         // Beside a `cookie` that is there, which scripts read first, the other one would never be seen.
         let has_own = || read(visit.cookies, self.cookie.name).is_some_and(|value| !value.is_empty());
         land.set_cookie = Some(match self.anonymous_cookie() {
@@ -149,6 +145,27 @@ impl<'l> Arrival<'l> {
             }
             _ => self.cookie.write(identity),
         });
+    }
+
+    /// What may be told of what there is to tell.
+    fn tellable(
+        &self,
+        tell: Box<Tell<'l>>,
+        (sealed, behind_name): (bool, bool),
+        host: &str,
+        visit: &Visit<'_>,
+        trace: &mut impl Trace,
+    ) -> Option<Box<Tell<'l>>> {
+        let tell = tell.of_a_person(visit, trace)?;
+        // A token was made for a visitor who had consented. How a plain identity came into the URL nobody knows.
+        if !sealed && !self.pair.consent.is_given(visit) {
+            trace.step(Step::Untold(Untold::NoConsent));
+            return None;
+        }
+        let why = tell.alias.is_some().then(|| self.keeps_apart(behind_name, host, visit)).flatten();
+        let Some(why) = why else { return Some(tell) };
+        trace.step(Step::Untold(why));
+        tell.without_alias()
     }
 
     /// Why nobody may be told that the visitor's own identity here and the arriving one are one person, if so. An alias

@@ -299,7 +299,7 @@ impl Linker {
         let (destination, carried) = sent.map_err(|why| bad_to(why, trace))?;
         let carried = carried.and(identity.map(Identity::class).map_err(|why| *why));
         let told = identity.ok().filter(|_| carried.is_ok());
-        let tell = told.and_then(|identity| Tell::left(pair, identity, link_name(rest)));
+        let tell = told.and_then(|identity| Tell::left(pair, identity, link_name(rest))?.of_a_person(visit, trace));
         let set_cookie = minted
             .filter(|_| carried.is_ok())
             .and_then(|identity| Some(pair.mint.as_ref()?.cookie_on(host).write(&identity)));

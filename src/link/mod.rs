@@ -23,6 +23,7 @@ mod links;
 mod mint;
 mod origin;
 mod pair;
+mod person;
 mod plain_url;
 mod query;
 mod referer;

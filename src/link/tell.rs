@@ -2,6 +2,9 @@
 
 use super::identity::{Class, Identity};
 use super::pair::{Pair, SiteName};
+use super::person::seems_a_person;
+use super::trace::{Step, Trace};
+use super::visit::Visit;
 
 /// What a site is to be told of a visitor who leaves or arrives.
 // Without `Debug`: it holds identities.
@@ -24,6 +27,10 @@ pub struct Tell<'l> {
 /// Why less is told of a visitor than might be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Untold {
+    /// Nothing: it is no person who asks, by what his browser says of itself.
+    NoPerson,
+    /// Nothing: he has not consented, as far as can be seen here.
+    NoConsent,
     /// No alias: the script has joined his own identity to what stands in another cookie in front of it.
     BehindName,
     /// No alias: the page stands in a frame of another one.
@@ -60,20 +67,28 @@ impl<'l> Tell<'l> {
     /// Only an identity that his browser had as its own until now is told to be the same person, and only if it is
     /// anonymous by its shape: a named one may be somebody else. What stands in other cookies is left alone: with a name
     /// in front of it, the script has given an anonymous one to that name already, so that a second alias would make
-    /// two named persons one. `keeps_apart` says why even so nobody may be told, if so.
-    pub(super) fn arrived(
-        pair: Pair<'l>,
-        person: &Identity<'_>,
-        replaced: Option<&Identity<'_>>,
-        keeps_apart: impl FnOnce() -> Option<Untold>,
-    ) -> Option<Box<Self>> {
+    /// two named persons one.
+    pub(super) fn arrived(pair: Pair<'l>, person: &Identity<'_>, replaced: Option<&Identity<'_>>) -> Option<Box<Self>> {
         let site = pair.settings.kissmetrics.as_ref()?;
         let is_own = |other: &&Identity<'_>| other.class() == Class::Anonymous && !other.is_same(person);
-        let own = replaced.filter(is_own).filter(|_| keeps_apart().is_none());
-        let alias = own.map(|other| other.clone().into_owned());
+        let alias = replaced.filter(is_own).map(|other| other.clone().into_owned());
         let event = pair.settings.events.arrived.as_deref();
         let is_any = alias.is_some() || event.is_some();
         let person = || person.clone().into_owned();
         is_any.then(|| Box::new(Self { site, person: person(), alias, event, pair: pair.name, link: None }))
+    }
+
+    /// The same if a person seems to ask, else nothing.
+    pub(super) fn of_a_person(self: Box<Self>, visit: &Visit<'_>, trace: &mut impl Trace) -> Option<Box<Self>> {
+        if seems_a_person(visit) {
+            return Some(self);
+        }
+        trace.step(Step::Untold(Untold::NoPerson));
+        None
+    }
+
+    /// The same without the alias, if anything is left.
+    pub(super) fn without_alias(self: Box<Self>) -> Option<Box<Self>> {
+        self.event.is_some().then(|| Box::new(Self { alias: None, ..*self }))
     }
 }

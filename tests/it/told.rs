@@ -16,6 +16,7 @@ const X: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const Y: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBA=";
 /// As a browser says it that follows a link of the origin's page.
 const FROM_ORIGIN: &str = "Referer: https://www.yoursite.com/\r\n";
+const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0\r\n";
 const EVENTS: &str = ", events: { left: Left for checkout, arrived: Arrived at checkout }";
 
 /// A crosslink between two sites, and the service that it tells.
@@ -60,7 +61,8 @@ pairs:
     }
 
     fn ask(&self, first: &str, fields: &str) -> Reply {
-        let ask = format!("{first} HTTP/1.1\r\n{fields}\r\n");
+        let browser = if fields.contains("User-Agent") { "" } else { BROWSER };
+        let ask = format!("{first} HTTP/1.1\r\n{browser}{fields}\r\n");
         let mut client = Client::connect(self.address);
         client.is_head = first.starts_with("HEAD");
         client.send(ask.as_bytes()).reply().unwrap()
@@ -230,7 +232,7 @@ fn an_explanation_says_why_no_alias_goes() {
         let mut command = crosslink();
         command.current_dir(&folder).args(["explain", "https://checkout.yoursite.com/cart?kmi=bob", "--config"]);
         command.arg(&config).args(["--cookie", cookie]);
-        command.args(fields.iter().flat_map(|field| ["--header", field]));
+        command.args(["--header", BROWSER.trim()]).args(fields.iter().flat_map(|field| ["--header", field]));
         let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
         let told: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("told ")).map(str::trim_start).collect();
         assert!(matches!(&told[..], [line] if line.starts_with(expected)), "{said}");
@@ -251,8 +253,53 @@ fn nothing_is_told_of_what_is_not_accepted() {
     sites.leave("Cookie: km_ni=bob\r\nSec-GPC: 1\r\n");
     sites.leave("Cookie: km_ni=bob\r\nSec-Fetch-Mode: no-cors\r\n");
     assert_eq!(sites.told(), [""; 0]);
-    let sites = Sites::start(EVENTS, "consent: { require_cookie: { name: consent, contains: yes } }");
+}
+
+#[test]
+fn nothing_is_told_without_consent_where_that_is_asked_for() {
+    let consent = "consent: { require_cookie: { name: consent, contains: yes } }";
+    let sites = Sites::start(EVENTS, consent);
     sites.leave("Cookie: km_ni=bob; consent=no\r\n");
+    assert_eq!(sites.told(), [""; 0]);
+    let anonymous = |consent: &str| format!("Cookie: km_ai={X}{consent}\r\n");
+    let arrived = "/e?_p=bob&_n=Arrived%20at%20checkout&pair=shop".to_owned();
+    // How a plain identity came into the URL nobody knows: perhaps without the hand-off that asks.
+    for (cookies, expected) in [
+        (anonymous(""), vec![]),
+        (anonymous("; consent=no"), vec![]),
+        (anonymous("; consent=yes"), vec![alias(X, "bob"), arrived.clone()]),
+    ] {
+        let sites = Sites::start(EVENTS, &format!("hand_off: plain\n    landing: {{ accept: plain }}\n    {consent}"));
+        assert!(sites.arrive("/cart?kmi=bob", &cookies).set_cookie().is_some());
+        assert_eq!(sites.told(), expected, "{cookies}");
+    }
+    // A token says that the origin asked, whose cookies do not reach here.
+    let sites = Sites::start(EVENTS, &format!("landing: {{}}\n    {consent}"));
+    let target = sites.leave("Cookie: km_ni=bob; consent=yes\r\n");
+    sites.arrive(&target, &anonymous(""));
+    let left = "/e?_p=bob&_n=Left%20for%20checkout&link=checkout&pair=shop".to_owned();
+    assert_eq!(sites.told(), [alias(X, "bob"), arrived, left]);
+}
+
+#[test]
+fn nothing_is_told_of_programs_that_fetch_pages() {
+    let sites = Sites::plain(EVENTS, "");
+    for fields in [
+        "User-Agent: Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)\r\n",
+        "User-Agent: Mozilla/5.0 (compatible; Pingdom.com_check)\r\n",
+        "User-Agent: curl/8.17.0\r\n",
+        "User-Agent: \r\n",
+        "Purpose: prefetch\r\n",
+        "X-Moz: prefetch\r\n",
+        "X-Purpose: preview\r\n",
+        "Sec-Purpose: prefetch\r\n",
+    ] {
+        let status = if fields.starts_with("Sec") { 403 } else { 302 };
+        let landed = sites.arrive("/cart?kmi=bob", &format!("Cookie: km_ai={X}\r\n{fields}"));
+        assert_eq!(landed.status, status, "{fields}");
+        let left = sites.ask("GET /go/checkout", &format!("Host: www.yoursite.com\r\nCookie: km_ni=bob\r\n{fields}"));
+        assert_eq!(left.status, status, "{fields}");
+    }
     assert_eq!(sites.told(), [""; 0]);
 }
 
