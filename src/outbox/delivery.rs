@@ -271,7 +271,7 @@ impl Delivery {
         let looks = self.letters.looks();
         if looks != self.state.letters {
             self.state.letters = looks;
-            self.counts.dead(self.letters.read().map_or(0, |letters| letters.len()));
+            self.counts.dead(self.letters.read().map_or(0, |letters| letters.all.len()));
         }
     }
 }

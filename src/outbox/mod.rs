@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `event` | what there is to tell, and the request that tells it |
 //! | `journal` | the queue in memory, and the thread that writes it to the disk |
-//! | `frame`, `store`, `segments`, `notes` | records in files, those files, what is known of them, and what of them was delivered |
+//! | `frame`, `files`, `store`, `segments`, `notes` | records in files, those files, what is known of them, and what of them was delivered |
 //! | `stream` | a Valkey or Redis that several crosslinks share, in place of the disk |
 //! | `source` | one of the two, for whoever reads there |
 //! | `delivery` | from there to the service, with `lanes`, `circuit` and `client` |
@@ -20,6 +20,7 @@ mod client;
 mod dead_letters;
 mod delivery;
 mod event;
+mod files;
 mod frame;
 mod journal;
 mod lanes;
@@ -41,7 +42,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-pub use dead_letters::{DeadLetter, DeadLetters, LetterId, LettersFile};
+pub use dead_letters::{DeadLetter, DeadLetters, LetterId, Letters, LettersFile};
 pub use event::{Event, Kind, Properties, Record, What};
 pub use resend::{Resent, resend};
 pub use stream::StreamLetters;
@@ -92,7 +93,9 @@ impl Outbox {
         let letters = DeadLetters::of(settings);
         let (queue, grown, closed) = (Arc::<Queue>::default(), Arc::<Notify>::default(), CancellationToken::new());
         let (source, keep) = places(settings, &queue, &counts, &grown)?;
-        letters.mend()?;
+        if let Err(error) = letters.mend() {
+            tracing::error!(%error, "the dead letters can't be used; the rest goes on without them");
+        }
         let client = Client::new(settings).map_err(io::Error::other)?;
         let (parallel, state) = (settings.parallel, delivery::UnderWay::default());
         let delivery = Delivery { source, sites, counts: Arc::clone(&counts), grown, client, parallel, letters, state };
