@@ -195,6 +195,41 @@ fn a_store_that_hangs_holds_nobody_up_and_comes_back() {
 }
 
 #[test]
+fn what_a_program_asks_again_under_the_same_name_counts_once() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Fine);
+    let site = site(&store, &service, "");
+    let token = site.folder.path().join("token");
+    std::fs::write(&token, "0f1e2d3c4b5a69788796a5b4c3d2e1f0").unwrap();
+    let config = format!("{}api: {{ token_file: {} }}\n", site.config, token.display());
+    let served = Service::serve(crosslink(), &config, None);
+    let post = |name: &str| {
+        let body = r#"{"person":"bob","event":"Paid"}"#;
+        let ask = format!(
+            "POST /v1/record HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer 0f1e2d3c4b5a69788796a5b4c3d2e1f0\r\n\
+             Content-Type: application/json\r\nIdempotency-Key: {name}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        Client::connect(served.admin()).send(ask.as_bytes()).reply().unwrap().status
+    };
+    let state = || ask::<Option<String>>(&store, &["GET", "crosslink:last"]);
+    eventually("the store", || (post("order-1") == 202).then_some(()));
+    eventually("the first one", || (service.told().len() == 1).then_some(()));
+    store.signal("STOP");
+    // It takes a second until nobody waits for the answer any more.
+    assert_eq!(post("order-2"), 503);
+    store.signal("CONT");
+    eventually("what it was told before", || (state().as_deref() == Some("2")).then_some(()));
+    eventually("the store", || (post("order-2") == 202).then_some(()));
+    eventually("the second one, twice", || (service.told().len() == 3).then_some(()));
+    assert_eq!(service.counted(), 2, "{:?}", service.told());
+    await_emptiness(&store);
+}
+
+#[test]
 fn the_password_of_the_store_comes_from_a_file() {
     if !needs(&["redis-server"]) {
         return;
