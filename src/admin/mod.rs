@@ -94,24 +94,7 @@ impl Admin {
     fn page(&self, query: &str) -> String {
         page::render(&self.rules.load(), &self.metrics, self.started.elapsed(), &Asked::parse(query))
     }
-}
 
-impl Answer for Admin {
-    fn answer(&self, head: Parts, _peer: IpAddr) -> Answered<'_> {
-        server::later(self.told(head))
-    }
-
-    fn answer_with_body(&self, head: Parts, body: Incoming, peer: IpAddr) -> Answered<'_> {
-        match &self.api {
-            Some(api) if Api::has(head.uri.path()) && self.audience.has(&head) => {
-                server::later(async move { api.answer(head, body, &self.rules.load_full().linker).await })
-            }
-            _ => self.answer(head, peer),
-        }
-    }
-}
-
-impl Admin {
     async fn told(&self, head: Parts) -> Response<Content> {
         if !self.audience.has(&head) {
             return answer(StatusCode::MISDIRECTED_REQUEST, TEXT, "unknown_host\n".to_owned());
@@ -130,6 +113,22 @@ impl Admin {
             "/metrics" => answer(StatusCode::OK, OPEN_METRICS, self.counted().await),
             "/" => answer(StatusCode::OK, HTML, self.page(head.uri.query().unwrap_or_default())),
             _ => answer(StatusCode::NOT_FOUND, TEXT, "not_found\n".to_owned()),
+        }
+    }
+}
+
+impl Answer for Admin {
+    fn answer(&self, head: Parts, _peer: IpAddr) -> Answered<'_> {
+        server::later(self.told(head))
+    }
+
+    fn answer_with_body(&self, head: Parts, body: Incoming, peer: IpAddr) -> Answered<'_> {
+        if !Api::has(head.uri.path()) || !self.audience.has(&head) {
+            return self.answer(head, peer);
+        }
+        match &self.api {
+            Some(api) => server::later(async move { api.answer(head, body, &self.rules.load_full().linker).await }),
+            None => server::now(api::not_in_force()),
         }
     }
 }

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use super::{ConfigFile, Failure, count, print, runtime};
 use crate::config::Config;
 use crate::metrics::Attempt;
-use crate::outbox::{DeadLetter, DeadLetters, Kind, LetterId, Resent, resend};
+use crate::outbox::{DeadLetter, DeadLetters, Kind, LetterId, Letters, Resent, resend};
 use crate::settings::{OutboxPlace, OutboxSettings};
 
 #[derive(Debug, clap::Args)]
@@ -83,7 +83,7 @@ impl DeadBox {
         Ok(Self { config, settings, letters })
     }
 
-    fn read(&self) -> Result<Vec<DeadLetter>, Failure> {
+    fn read(&self) -> Result<Letters, Failure> {
         self.letters.read().map_err(|error| self.failed(&error))
     }
 
@@ -101,7 +101,7 @@ impl DeadBox {
 
     /// Those that the arguments name.
     fn chosen(&self, chosen: &Chosen) -> Result<Vec<DeadLetter>, Failure> {
-        let mut letters = self.read()?;
+        let mut letters = self.read()?.all;
         if let Some(id) = chosen.ids.iter().find(|id| !letters.iter().any(|letter| letter.id == **id)) {
             return Err(Failure::new(
                 format!("there is no event {id}"),
@@ -114,7 +114,7 @@ impl DeadBox {
 }
 
 fn list(dead: &DeadBox) -> Result<(), Failure> {
-    let letters = dead.read()?;
+    let Letters { all: letters, unreadable } = dead.read()?;
     let mut shown = String::new();
     if !letters.is_empty() {
         // Writing to a text does not fail.
@@ -125,7 +125,12 @@ fn list(dead: &DeadBox) -> Result<(), Failure> {
         let _ = writeln!(shown, "{id:<9}{:<22}{:<8}{why}, {site}", time(*since), record.kind());
     }
     let _ = writeln!(shown, "{}", count(letters.len(), "event"));
-    print(&shown)
+    print(&shown)?;
+    if unreadable == 0 {
+        return Ok(());
+    }
+    let hint = "the next start of the service mends it, and keeps a copy: docs/outbox.md";
+    Err(Failure::new(format!("parts of what was set aside can't be read: {unreadable}"), hint))
 }
 
 fn show(chosen: &Chosen) -> Result<(), Failure> {

@@ -180,7 +180,12 @@ fn start_outbox(
     let Some(settings) = &fixed.outbox else { return Ok(None) };
     let started = Outbox::start(settings, Arc::clone(sites), metrics.add_outbox(), stop.clone(), fixed.limits.drain);
     started.map(Some).map_err(|error| {
-        let hint = "give each crosslink a directory of its own, and look at who may write to it";
+        let hint = match error.kind() {
+            io::ErrorKind::ResourceBusy => "give each crosslink a directory of its own",
+            io::ErrorKind::PermissionDenied => "give it, and all that is in it, to the user under whom crosslink runs",
+            io::ErrorKind::StorageFull => "make room on its disk",
+            _ => "look at its disk, and at what the system says of it",
+        };
         Failure::new(format!("the outbox in {} can't be used: {error}", settings.place), hint)
     })
 }
@@ -271,10 +276,11 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Few ask on the operator's port, and none of them in a hurry.
 pub(super) const ADMIN_LIMITS: Limits = Limits {
-    // Each may hold an answer of some megabytes that nobody reads.
-    connections: 16,
-    head_timeout: Duration::from_secs(10),
-    idle_timeout: Duration::from_secs(10),
+    // Each may hold an answer of some megabytes that nobody reads. Half of them can be the server API's.
+    connections: 128,
+    // Whoever connects and says nothing soon leaves his place to others.
+    head_timeout: Duration::from_secs(5),
+    idle_timeout: Duration::from_secs(5),
     head_bytes: 32 * 1024,
     drain: Duration::from_secs(1),
     drain_delay: Duration::ZERO,

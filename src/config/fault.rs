@@ -65,7 +65,11 @@ pub(super) struct Faults {
 impl Faults {
     /// Notes a mistake that stops the program.
     pub(super) fn add(&mut self, at: impl Into<Place>, problem: impl Into<String>, hint: impl Into<String>) {
-        self.faults.push(ConfigFault { at: at.into(), problem: problem.into(), hint: hint.into() });
+        let (problem, mut hint) = (problem.into(), hint.into());
+        if problem.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']) {
+            hint += "; curly quotation marks belong to the value here, straight ones do not";
+        }
+        self.faults.push(ConfigFault { at: at.into(), problem, hint });
     }
 
     /// Notes mistakes that were collected elsewhere.
@@ -174,7 +178,7 @@ fn around(line: &str, at: &Place) -> (String, Range<usize>) {
 fn without_value(line: &str, fault: &ConfigFault, below_secrets: bool) -> String {
     let ConfigFault { at, problem, .. } = fault;
     let (column, length) = (at.column as usize - 1, at.length as usize);
-    let from = if problem.starts_with(SECRET_ITSELF) {
+    let from = if HIDING.iter().any(|words| problem.contains(words)) {
         Some(column)
     } else if problem.starts_with(UNKNOWN_KEY) {
         // Without a colon it is a second value, cut off at a comma, and has none behind it.
@@ -210,7 +214,7 @@ fn is_below_secrets(lines: &[&str], line: usize) -> bool {
 /// A text with everything hidden that looks like a key or a password, each character by a star: a fault may end up in a
 /// log. What is no secret may be hidden too; line and column still say where it is.
 fn without_secrets(text: &str) -> String {
-    hidden(text, key_spans(text).chain(password_spans(text)))
+    hidden(text, key_spans(text).chain(password_spans(text)).chain(instead_of_places(text)).chain(endpoint_spans(text)))
 }
 
 fn hidden(text: &str, spans: impl Iterator<Item = Range<usize>>) -> String {
@@ -268,6 +272,40 @@ fn password_key(text: &str) -> Option<usize> {
     named_alike.chain(text.find("replay_password")).min()
 }
 
+/// What stands where the place of a secret should, and is no path: perhaps the secret. The next key in the same braces
+/// ends it.
+fn instead_of_places(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut is_place = false;
+    words(text, |c| !c.is_whitespace() && !"{}[]:,\"'`".contains(c)).filter(move |span| {
+        let word = text.get(span.clone()).unwrap_or_default();
+        let [before, behind] = [text.get(..span.start), text.get(span.end..)].map(Option::unwrap_or_default);
+        if !word.is_empty() && behind.trim_start_matches(['"', '\'', ' ']).starts_with(':') {
+            let is_next = before.trim_end_matches(['"', '\'', ' ']).ends_with([',', '{']);
+            is_place = PLACES_OF_SECRETS.contains(&word) || is_place && !is_next;
+        }
+        is_place && !PLACES_OF_SECRETS.contains(&word) && !is_path(word)
+    })
+}
+
+/// Whether a text is meant as the path of a file.
+pub(super) fn is_path(text: &str) -> bool {
+    ["/", ".", "~"].iter().any(|begin| text.starts_with(begin))
+}
+
+/// What an endpoint has besides its place: a user, and what stands behind the host.
+fn endpoint_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices("endpoint").flat_map(move |(at, key)| {
+        let value = text.get(at + key.len()..).unwrap_or_default().trim_start_matches([':', ' ', '"', '\'']);
+        let host = value.find("://").map_or(0, |scheme| scheme + "://".len());
+        let start = text.len() - value.len() + host;
+        let rest = value.get(host..).unwrap_or_default();
+        let address = rest.split(['"', '\'', '}']).next().unwrap_or_default();
+        let user = address.rfind('@').map(|user| start..start + user);
+        let more = address.find(['/', '?', '#']).map(|more| start + more + 1..start + address.len());
+        user.into_iter().chain(more)
+    })
+}
+
 /// The runs of characters that belong together, in bytes.
 fn words(text: &str, belongs: impl Fn(char) -> bool) -> impl Iterator<Item = Range<usize>> {
     let start_of = |part: &str| part.as_ptr().addr() - text.as_ptr().addr();
@@ -278,13 +316,26 @@ fn words(text: &str, belongs: impl Fn(char) -> bool) -> impl Iterator<Item = Ran
 pub(super) const UNKNOWN_KEY: &str = "unknown key";
 
 /// Keys at the top of the file below which secrets are named, and perhaps written.
-const SECRETS: [&str; 2] = ["keys", "replay"];
+const SECRETS: [&str; 3] = ["keys", "replay", "api"];
 
 /// What is said of a secret there.
-const PLACES: [&str; 3] = ["id", "file", "env"];
+const PLACES: [&str; 5] = ["id", "file", "env", "token_file", "token_env"];
+
+/// Keys behind which it is said where a secret is.
+pub(super) const PLACES_OF_SECRETS: [&str; 6] =
+    ["api", "kissmetrics", "key_file", "key_env", "token_file", "token_env"];
 
 /// And that of a secret which stands in the file itself.
 pub(super) const SECRET_ITSELF: &str = "only where a secret is, not the secret itself,";
+
+/// What is said of what may be one.
+pub(super) const PERHAPS_ITSELF: &str = ", or this is the secret itself";
+
+/// How the problem begins of an address that holds more than it should.
+pub(super) const MORE_THAN_A_PLACE: &str = "there is more than a place here:";
+
+/// With these words in a problem, what stands at its place is hidden.
+const HIDING: [&str; 3] = [SECRET_ITSELF, PERHAPS_ITSELF, MORE_THAN_A_PLACE];
 
 /// How a key in PASERK form begins.
 const KEY_BEGINS: &str = "k4.local.";

@@ -93,16 +93,18 @@ const OF_THE_SCRIPT: [&str; 6] = ["km_ai", "km_ni", "km_vs", "km_lv", "km_uq", "
 const OTHER_STARTS: [&str; 6] = ["sec-", "proxy-", "accept", "content-", "if-", "access-control-"];
 
 /// Other such headers, and those that hold secrets.
-const OTHERS: [&str; 35] = [
+const OTHERS: [&str; 44] = [
     "authorization",
     "cache-control",
     "connection",
     "cookie",
+    "cookie2",
     "date",
     "dnt",
     "expect",
     "forwarded",
     "host",
+    "http2-settings",
     "keep-alive",
     "origin",
     "pragma",
@@ -119,6 +121,12 @@ const OTHERS: [&str; 35] = [
     "upgrade-insecure-requests",
     "user-agent",
     "via",
+    "x-amzn-oidc-accesstoken",
+    "x-amzn-oidc-data",
+    "x-amzn-trace-id",
+    "x-api-key",
+    "x-correlation-id",
+    "x-forwarded-client-cert",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-method",
@@ -127,6 +135,7 @@ const OTHERS: [&str; 35] = [
     "x-forwarded-uri",
     "x-original-method",
     "x-original-uri",
+    "x-original-url",
     "x-real-ip",
     "x-request-id",
 ];

@@ -5,7 +5,9 @@ use std::collections::hash_map::Entry;
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -13,12 +15,12 @@ use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use url::{Host, Url};
 
-use super::fault::Faults;
+use super::fault::{Faults, MORE_THAN_A_PLACE};
 use super::raw::{RawConfig, RawPair, RawSecret};
 use super::raw_outbox::{RawApi, RawKissmetrics, RawOutbox};
 use super::text::{Placed, Text};
 use super::tls;
-use super::trust::{Words, secret, shared};
+use super::trust::{AT_HOME, Words, secret, shared};
 use super::value::{bytes, duration, number, truth, word};
 use crate::link::{DomainPair, EventNames, Seal, SiteName};
 use crate::settings::{Durability, OutboxPlace, OutboxSettings, Secret, Site, Sites, StreamPlace, WhenFull};
@@ -72,16 +74,21 @@ fn place(placed: &Placed<RawOutbox>, faults: &mut Faults) -> Option<OutboxPlace>
 
 /// The address of a store, and behind its last slash the name of the stream.
 fn stream_place(text: &Text, password: Option<&Placed<RawSecret>>, faults: &mut Faults) -> Option<StreamPlace> {
-    let words = Words { address: "redis://HOST:PORT/NAME", password: "outbox.password" };
+    let words = Words { address: "redis://HOST:PORT/NAME", password: "password", section: " under `outbox`" };
     let is_name = |name: &str| {
         let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         name.chars().all(fits) && name.contains(|c: char| c.is_ascii_alphabetic())
     };
+    let is_socket = text.value.starts_with("redis+unix") && text.value.to_ascii_lowercase().ends_with(".sock");
     let is_store = |store: &str| !store.ends_with('/') && store.starts_with("redis") && store.contains("://");
-    let parts = text.value.rsplit_once('/').filter(|(store, name)| is_store(store) && is_name(name));
+    let parts = text.value.rsplit_once('/').filter(|(store, name)| is_store(store) && is_name(name) && !is_socket);
     let Some((store, name)) = parts else {
-        let hint = "write `redis://HOST:PORT/NAME`, `redis://HOST:PORT/DATABASE/NAME` or `redis+unix:///PATH/NAME`, \
-                    such as `redis://10.0.0.5:6379/crosslink`";
+        let hint = if is_socket {
+            "write the name of the stream behind the socket: `redis+unix:///run/redis.sock/crosslink`"
+        } else {
+            "write `redis://HOST:PORT/NAME`, `redis://HOST:PORT/DATABASE/NAME` or `redis+unix:///PATH/NAME`, such as \
+             `redis://10.0.0.5:6379/crosslink`"
+        };
         faults.add(text, "this is no address of a stream in a Valkey or Redis", hint);
         return None;
     };
@@ -98,6 +105,13 @@ pub(super) fn api(raw: &RawConfig, admin: Option<SocketAddr>, faults: &mut Fault
     }
     if admin.is_none() {
         faults.add(api, "the API is on the operator's port, which is off", "write `admin: 127.0.0.1:8081`");
+    }
+    if admin.is_some_and(|admin| !admin.ip().is_loopback()) {
+        let problem = "the token of the API travels to the admin port unencrypted, from other machines too";
+        faults.warn(api, problem, "keep `admin` on 127.0.0.1, or within a network of your own");
+    }
+    if raw.pairs.value.iter().all(|pair| pair.value.kissmetrics.is_none()) {
+        faults.warn(api, "no pair has `kissmetrics`, so there is nobody to tell", "give a pair its `kissmetrics`");
     }
     let RawApi { token_file, token_env } = &api.value;
     let keys = ["token_file", "token_env"];
@@ -118,19 +132,32 @@ fn check_directory(directory: &Text, faults: &mut Faults) {
         if !found.is_dir() {
             return Err(io::Error::other("it is no directory"));
         }
-        let file = path.join(".writable");
-        match File::create(&file) {
+        // A new one: whoever may write there could have put a link in its place, to a file that is not his.
+        let file = path.join(format!(".writable-{}", process::id()));
+        match File::create_new(&file) {
             Err(error) if is_refused(&error) => Err(error),
-            // Another crosslink that looks at the same moment may have taken it away.
-            _ => {
-                let _ = fs::remove_file(file);
-                Ok(())
-            }
+            Err(_) => Ok(found),
+            Ok(_) => fs::remove_file(file).map(|()| found),
         }
     });
-    if let Err(error) = looked {
-        let hint = "make a directory that belongs to the user under whom crosslink runs, and that nobody else may read";
-        faults.add(directory, format!("this directory can't be used: {error}"), hint);
+    let found = match looked {
+        Ok(found) => found,
+        Err(error) => {
+            let hint = if directory.value.starts_with('~') {
+                AT_HOME
+            } else {
+                "make a directory that belongs to the user under whom crosslink runs, and that nobody else may read"
+            };
+            faults.add(directory, format!("this directory can't be used: {error}"), hint);
+            return;
+        }
+    };
+    if found.permissions().mode() & 0o002 != 0 {
+        faults.warn(directory, "everybody on this machine can write into this directory", "take that away: chmod o-w");
+    }
+    if path.is_relative() {
+        let problem = "which directory this is depends on where crosslink is started";
+        faults.warn(directory, problem, "write the whole path, such as `/var/lib/crosslink`");
     }
 }
 
@@ -139,10 +166,10 @@ fn is_refused(error: &io::Error) -> bool {
 }
 
 fn authorities(file: &Text, faults: &mut Faults) -> Option<Vec<CertificateDer<'static>>> {
-    let found = tls::certificates(file, faults)?;
+    let hint = "name a PEM file that holds the certificate of the authority which vouches for the service";
+    let found = tls::certificates(file, hint, faults)?;
     let (_, unusable) = RootCertStore::empty().add_parsable_certificates(found.iter().cloned());
     if unusable > 0 {
-        let hint = "name a PEM file that holds the certificate of the authority";
         faults.add(file, "a certificate in this file is damaged", hint);
     }
     Some(found)
@@ -166,7 +193,8 @@ fn event_name(text: &Text, faults: &mut Faults) -> Option<Box<str>> {
     let value = &*text.value;
     let is_name = !value.trim().is_empty() && value.chars().count() <= 255 && !value.chars().any(char::is_control);
     if !is_name {
-        faults.add(text, "this is no name of an event", "write a few words, such as `Left for checkout`");
+        let hint = "write a few words, such as `Left for checkout`: at most 255 characters, none of them a control one";
+        faults.add(text, "this is no name of an event", hint);
     }
     is_name.then(|| value.into())
 }
@@ -213,8 +241,8 @@ pub(super) fn check_sites(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults:
     let named = named.filter_map(|(raw, pair)| Some((raw.value.kissmetrics.as_deref()?, pair)));
     for (kissmetrics, pair) in named {
         if pair.landing.as_ref().is_some_and(|landing| landing.accept == Seal::Plain) {
-            let problem = "this landing believes plain identities, and an alias can't be undone: a link that somebody passes on \
-                           makes its readers that person";
+            let problem = "this landing believes plain identities, and an alias can't be undone: whoever may put a link on a page \
+                           of the origin makes those that follow it anybody he likes";
             faults.warn(kissmetrics, problem, "seal the hand-off, see docs/sealed.md");
         }
         let origins = pair.origins.iter().map(|origin| (origin.domain.as_str(), false));
@@ -232,7 +260,8 @@ pub(super) fn check_sites(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults:
                     "`{}` names another site, and has {host} too: identities of one mean nothing in the other",
                     other.name
                 ),
-                "give both the same key, or say with `separate: true` that the pages there tell both sites",
+                "name the same `key_file` or `key_env` in both, letter by letter; or say with `separate: true` that the pages \
+                 there tell both sites",
             );
         }
     }
@@ -251,13 +280,18 @@ fn key(raw: &Placed<RawKissmetrics>, faults: &mut Faults) -> Option<Secret> {
 /// The address of the service, without a slash at its end.
 fn endpoint(text: Option<&Text>, faults: &mut Faults) -> Option<String> {
     let Some(text) = text else { return Some(DEFAULT_ENDPOINT.to_owned()) };
-    let url = Url::parse(&text.value).ok().filter(|url| {
-        let is_http = matches!(url.scheme(), "http" | "https");
-        let has_user = !url.username().is_empty() || url.password().is_some();
-        is_http && !has_user && url.query().is_none() && url.fragment().is_none()
-    });
+    let more = [('@', "a user"), ('?', "a query"), ('#', "a fragment")];
+    let more = more.iter().find(|(sign, _)| text.value.contains(*sign)).map(|(_, part)| *part);
+    let url = Url::parse(&text.value).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let more = more.or_else(|| url.as_ref().filter(|url| url.path() != "/").map(|_| "a path"));
+    if let Some(part) = more {
+        faults.add(text, format!("{MORE_THAN_A_PLACE} {part}"), ENDPOINT_HINT);
+        return None;
+    }
     let Some(url) = url else {
-        faults.add(text, "this is no address of a service", "write `https://HOST`, or leave the key out");
+        let has_scheme = text.value.contains("://");
+        let problem = if has_scheme { "this is no address of a service" } else { "`https://` is missing here" };
+        faults.add(text, problem, ENDPOINT_HINT);
         return None;
     };
     if url.scheme() == "http" && !is_this_machine(&url) {
@@ -278,6 +312,7 @@ fn is_this_machine(url: &Url) -> bool {
 
 const DURABILITY: [(&str, Durability); 2] = [("batch", Durability::Batch), ("each", Durability::Each)];
 const WHEN_FULL: [(&str, WhenFull); 2] = [("refuse_new", WhenFull::RefuseNew), ("drop_oldest", WhenFull::DropOldest)];
+const ENDPOINT_HINT: &str = "write `https://HOST`, or leave the key out";
 /// Where the tracking API is (the vendor's page on it).
 const DEFAULT_ENDPOINT: &str = "https://trk.kissmetrics.io";
 const SHORTEST: Duration = Duration::from_millis(100);

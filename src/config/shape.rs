@@ -2,7 +2,9 @@
 
 use serde_yaml::Error;
 
-use super::fault::{ConfigFault, Place, SECRET_ITSELF, UNKNOWN_KEY, number};
+use super::fault::{
+    ConfigFault, MORE_THAN_A_PLACE, PERHAPS_ITSELF, PLACES_OF_SECRETS, Place, SECRET_ITSELF, UNKNOWN_KEY, number,
+};
 use super::spot::{Found, Spot, glued_key, tab_in_indentation};
 
 /// Says in the configuration's own words what the YAML library found.
@@ -66,6 +68,10 @@ fn explain(error: &Error, text: &str, at: Place) -> (String, String) {
                     "nothing stands between two commas here".to_owned(),
                     "take one of them away, or write what is missing".to_owned(),
                 ),
+                None if problem.contains("quoted scalar") => (
+                    "a quotation mark that was opened above is not closed".to_owned(),
+                    "close it where the value ends, in its own line".to_owned(),
+                ),
                 None => (problem, INDENTED.to_owned()),
             }
         }
@@ -109,6 +115,7 @@ fn whole(field: &str) -> &'static str {
             "an item of `tls` has `listen: 0.0.0.0:443`, `certificate: FILE` and `key: FILE`"
         }
         "id" => "an item of `keys` has an `id`, such as `2026-11`, and either `file: PATH` or `env: NAME`",
+        "cookie" => "an identity of crosslink's own stands in a cookie of its own: `mint: { cookie: visitor }`",
         "name" | "contains" => "a cookie for consent is `{ name: COOKIE, contains: TEXT }`",
         _ => SMALLEST,
     }
@@ -142,9 +149,9 @@ fn misplaced(wanted: &str, text: &str, at: Place) -> (String, String) {
         (Found::Nothing, true) => format!("an item is empty in the list `{key}`"),
         (Found::Nothing, false) => format!("nothing stands behind `{key}:`"),
         // What stands there is perhaps the secret itself.
-        (Found::Text, _) if ["keys", "replay_password", "password"].contains(&key) => {
-            format!("{SECRET_ITSELF} may stand behind `{key}:`")
-        }
+        (Found::Text, _) if ["keys", "replay_password", "password"].contains(&key) => itself(key),
+        (_, _) if PLACES_OF_SECRETS.contains(&key) => itself(key),
+        (_, _) if key == "endpoint" => format!("{MORE_THAN_A_PLACE} {}", found.as_str()),
         (_, true) => format!("{wanted}, not {}, must stand in the list `{key}`", found.as_str()),
         (_, false) => format!("{wanted}, not {}, must stand behind `{key}:`", found.as_str()),
     };
@@ -157,6 +164,10 @@ fn misplaced(wanted: &str, text: &str, at: Place) -> (String, String) {
         (None, _) => "write one value; one that begins with `[` or `{` needs quotes".to_owned(),
     };
     (problem, hint)
+}
+
+fn itself(key: &str) -> String {
+    format!("{SECRET_ITSELF} may stand behind `{key}:`")
 }
 
 /// How a value looks that can be a list or has keys of its own.
@@ -174,6 +185,13 @@ fn example(key: &str) -> Option<&'static str> {
         "landing" => "{}",
         "links" => "{ checkout: /cart }",
         "identity" => "{ cookies: [km_ni, km_ai] }",
+        "outbox" => "{ directory: PATH }",
+        "api" => "{ token_file: PATH }",
+        "kissmetrics" => "{ key_file: PATH }",
+        "key_file" | "token_file" => "PATH",
+        "key_env" | "token_env" => "NAME",
+        "events" => "{ left: Left for checkout, arrived: Arrived at checkout }",
+        "mint" => "{ cookie: visitor }",
         "cookies" => "[km_ni, km_ai]",
         "consent" => "{ gpc: ignore }",
         "require_cookie" => "{ name: COOKIE, contains: TEXT }",
@@ -187,14 +205,25 @@ fn glued(key: &str) -> (String, String) {
 
 /// A host among the keys is the second of two behind one key, which `{ }` cuts apart at the comma.
 fn unknown(field: &str, expected: &[&str]) -> (String, String) {
+    let distance = |key: &str| strsim::osa_distance(key, field);
+    let near = expected.iter().min_by_key(|key| distance(key));
+    // Of a short key two letters are most of it.
+    let near = near.filter(|key| distance(key) <= if key.len() > 5 { 2 } else { 1 });
     let hint = if field.contains('.') {
         "several hosts behind one key are a list in brackets: `[a.example, b.example]`".to_owned()
+    } else if field == "kissmetrics" {
+        "each item of `pairs` has its own `kissmetrics`".to_owned()
     } else {
-        format!("the keys here are: {}", expected.join(", "))
+        let meant = near.map(|key| format!("did you mean `{key}`? ")).unwrap_or_default();
+        format!("{meant}the keys here are: {}", expected.join(", "))
     };
     // Where the file of a secret is named it is perhaps the secret.
-    let field = if expected.contains(&"env") { String::new() } else { format!(" `{field}`") };
-    (format!("{UNKNOWN_KEY}{field}"), hint)
+    let named = match near {
+        _ if !expected.iter().any(|key| key.ends_with("env")) => format!(" `{field}`"),
+        Some(_) => String::new(),
+        None => PERHAPS_ITSELF.to_owned(),
+    };
+    (format!("{UNKNOWN_KEY}{named}"), hint)
 }
 
 /// The library's sentence without ` at line 3, column 4`, which is said already.

@@ -92,7 +92,9 @@ fn key_above<'t>(text: &'t str, at: Place, before: &str, found: Found) -> Option
     let is_said = |line: &&&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
     let indent = |line: &str| line.len() - line.trim_start_matches([' ', '-']).len();
     let parent = above.iter().rev().filter(is_said).find(|line| indent(line) < depth)?;
-    last_word(parent.split(" #").next()?.trim_end().strip_suffix(':')?)
+    // A text of several lines begins behind `|` or `>`.
+    let parent = parent.split(" #").next()?.trim_end_matches(['|', '>', '-', '+', ' ']);
+    last_word(parent.strip_suffix(':')?)
 }
 
 /// The key of the bracket that is open at the end of a text.

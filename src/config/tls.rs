@@ -60,7 +60,7 @@ pub(super) fn listeners(
 
 /// A certificate with those that vouch for it, and its key.
 fn certified(tls: &RawTls, provider: &CryptoProvider, faults: &mut Faults) -> Option<CertifiedKey> {
-    let chain = certificates(&tls.certificate, faults);
+    let chain = certificates(&tls.certificate, CERTIFICATE_HINT, faults);
     let key = private_key(&tls.key, faults);
     let (chain, key) = (chain?, key?);
     let certified = CertifiedKey::from_der(chain, key, provider);
@@ -87,13 +87,13 @@ fn certified(tls: &RawTls, provider: &CryptoProvider, faults: &mut Faults) -> Op
     certified.ok()
 }
 
-pub(super) fn certificates(file: &Text, faults: &mut Faults) -> Option<Vec<CertificateDer<'static>>> {
+pub(super) fn certificates(file: &Text, hint: &str, faults: &mut Faults) -> Option<Vec<CertificateDer<'static>>> {
     let (text, _) = read(file, faults)?;
     match CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>() {
         Ok(chain) if !chain.is_empty() => Some(chain),
         // Not the library's words: they may show a line of the file, which may be the key by mistake.
         _ => {
-            faults.add(file, "there is no certificate in PEM form in this file", CERTIFICATE_HINT);
+            faults.add(file, "there is no certificate in PEM form in this file", hint);
             None
         }
     }

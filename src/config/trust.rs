@@ -6,7 +6,7 @@ use std::path::Path;
 use redis::{ConnectionInfo, IntoConnectionInfo, parse_redis_url};
 
 use super::cookie_name;
-use super::fault::{Faults, Place};
+use super::fault::{Faults, PERHAPS_ITSELF, Place, is_path};
 use super::plain_file::read_plain_file;
 use super::raw::{RawConfig, RawConsent, RawKey, RawSecret};
 use super::text::{Placed, Text};
@@ -72,7 +72,11 @@ pub(super) fn secret<'a>(
         (Some(file), None) => {
             let read = read_secret(&file.value);
             if let Err(error) = &read {
-                faults.add(file, format!("the file can't be read: {error}"), "check its path and who may read it");
+                // What is no path is perhaps the secret.
+                let itself = if is_path(&file.value) { "" } else { PERHAPS_ITSELF };
+                let hint = "check its path and who may read it; a secret itself belongs into a file, not here";
+                let hint = if file.value.starts_with('~') { AT_HOME } else { hint };
+                faults.add(file, format!("the file can't be read{itself}: {error}"), hint);
             }
             let (text, mode) = read.ok()?;
             if text.trim().is_empty() || text.len() as u64 > LONGEST_SECRET {
@@ -88,8 +92,10 @@ pub(super) fn secret<'a>(
         (None, Some(env)) => {
             let value = std::env::var(&env.value).ok();
             if value.is_none() {
+                let is_name = env.value.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+                let itself = if is_name { "" } else { PERHAPS_ITSELF };
                 let hint = format!("set it, or name a `{file_key}`");
-                faults.add(env, "the environment has no value of this name", hint);
+                faults.add(env, format!("the environment has no value of this name{itself}"), hint);
             }
             Some((env, value?))
         }
@@ -105,7 +111,8 @@ pub(super) fn secret<'a>(
 fn read_secret(path: &str) -> io::Result<(String, u32)> {
     let (bytes, mode) = read_plain_file(Path::new(path), LONGEST_SECRET + 1)?;
     let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text in UTF-8"))?;
-    Ok((text, mode))
+    // Some editors begin each file with this mark.
+    Ok((text.trim_start_matches('\u{feff}').to_owned(), mode))
 }
 
 /// Where used tokens are remembered.
@@ -121,7 +128,7 @@ pub(super) fn replay(raw: &RawConfig, faults: &mut Faults) -> Replay {
 fn store(raw: &RawConfig, entries: usize, faults: &mut Faults) -> Option<TokenStore> {
     let text = raw.replay.as_ref();
     if let Some(text) = text.filter(|text| text.value.contains("://")) {
-        let words = Words { address: "redis://HOST:PORT/DATABASE", password: "replay_password" };
+        let words = Words { address: "redis://HOST:PORT/DATABASE", password: "replay_password", section: "" };
         return shared(text, raw.replay_password.as_ref(), &words, faults).map(TokenStore::Shared);
     }
     if let Some(password) = &raw.replay_password {
@@ -145,6 +152,8 @@ pub(super) struct Words {
     pub address: &'static str,
     /// Where its password stands.
     pub password: &'static str,
+    /// And where that key stands.
+    pub section: &'static str,
 }
 
 /// A Valkey or Redis: `redis://HOST:PORT/DATABASE`, or `redis+unix:///PATH` for a socket.
@@ -156,24 +165,29 @@ pub(super) fn shared(
 ) -> Option<ConnectionInfo> {
     let known = parse_redis_url(&server.value).filter(|url| matches!(url.scheme(), "redis" | "redis+unix"));
     let info = known.as_ref().and_then(|url| url.clone().into_connection_info().ok());
+    let Words { address, password: key, section } = words;
     let Some((url, info)) = known.as_ref().zip(info) else {
-        let hint = "write `redis://HOST:PORT`, `redis://HOST:PORT/DATABASE` or `redis+unix:///PATH`";
+        let hint = if server.value.starts_with("rediss:") {
+            format!("TLS is not spoken to a store: lead it through a tunnel, and write `{address}`")
+        } else {
+            "write `redis://HOST:PORT`, `redis://HOST:PORT/DATABASE` or `redis+unix:///PATH`".to_owned()
+        };
         faults.add(server, "this is no address of a Valkey or Redis", hint);
         return None;
     };
     if url.query().is_some() || url.fragment().is_some() || info.redis_settings().db() < 0 {
-        let hint = format!("write `{}`; a password has a key of its own, `{}`", words.address, words.password);
+        let hint = format!("write `{address}`; a password has a key of its own, `{key}`{section}");
         faults.add(server, "there is more in this address than a place", hint);
         return None;
     }
     if url.password().is_some() {
-        let hint = format!("name its file: `{}: {{ file: /etc/crosslink/secrets/redis }}`, or `env`", words.password);
+        let hint = format!("name its file: `{key}: {{ file: /etc/crosslink/secrets/redis }}`{section}, or `env`");
         faults.add(server, "a password does not belong into this file", hint);
         return None;
     }
     let Some(password) = password else {
         if info.redis_settings().username().is_some() {
-            let hint = format!("add `{}: {{ file: PATH }}`, or take the user out", words.password);
+            let hint = format!("add `{key}: {{ file: PATH }}`{section}, or take the user out");
             faults.add(server, "a user needs a password", hint);
         }
         return Some(info);
@@ -208,6 +222,8 @@ pub(super) fn consent(raw: Option<&RawConsent>, faults: &mut Faults) -> Consent 
     Consent { require_cookie, gpc }
 }
 
+/// What is said of a path that only a shell understands.
+pub(super) const AT_HOME: &str = "`~` stands for nothing here: write the whole path";
 /// Where a secret may be.
 const SOURCES: [&str; 2] = ["file", "env"];
 /// A key has 52 bytes; what is much longer is no secret.

@@ -21,7 +21,11 @@ pub(super) fn word<T: Copy>(text: Option<&Text>, default: T, words: &[(&str, T)]
         "" => "a word is missing here".to_owned(),
         other => format!("`{other}` is not known here"),
     };
-    faults.add(text, problem, format!("write one of: {}", known.join(", ")));
+    let hint = match known.iter().find(|word| word.eq_ignore_ascii_case(&text.value)) {
+        Some(word) => format!("write it in small letters: `{word}`"),
+        None => format!("write one of: {}", known.join(", ")),
+    };
+    faults.add(text, problem, hint);
     default
 }
 
@@ -73,7 +77,8 @@ pub(super) fn bytes(
     range: RangeInclusive<ByteSize>,
     faults: &mut Faults,
 ) -> usize {
-    let size = in_range(text, default, range, "a size, such as 32KiB", faults);
+    let what = format!("a size, such as {}", default.to_string().replace(".0 ", ""));
+    let size = in_range(text, default, range, &what, faults);
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 

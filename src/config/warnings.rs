@@ -12,6 +12,34 @@ pub(super) fn warn(raw: &RawConfig, pairs: &[DomainPair], faults: &mut Faults) {
     warn_of_tokens_without_memory(raw, pairs, faults);
     warn_of_shared_cookies(&raw.pairs.value, pairs, faults);
     warn_of_idle_settings(&raw.pairs.value, pairs, faults);
+    warn_of_nothing_told(raw, pairs, faults);
+}
+
+/// A visit leaves something to tell where an identity is adopted, and where the departure has a name.
+fn warn_of_nothing_told(raw: &RawConfig, pairs: &[DomainPair], faults: &mut Faults) {
+    let named = raw.pairs.value.iter().zip(pairs);
+    let named = named.filter_map(|(raw, pair)| Some((raw.value.kissmetrics.as_deref()?, pair)));
+    for (kissmetrics, pair) in named {
+        let events = kissmetrics.value.events.as_ref();
+        if events.is_some_and(|events| events.left.is_none() && events.arrived.is_none()) {
+            let problem = "no event has a name here, so none is recorded";
+            faults.warn(
+                kissmetrics,
+                problem,
+                "name them: `events: { left: NAME, arrived: NAME }`, or leave `events` out",
+            );
+        }
+        if pair.landing.is_some() {
+            continue;
+        }
+        if let Some(arrived) = events.and_then(|events| events.arrived.as_ref()) {
+            faults.warn(arrived, "nobody is seen to arrive without a `landing`", "give the pair a `landing`");
+        } else if raw.api.is_none() && pair.events.left.is_none() {
+            let problem =
+                "of this pair's visitors nothing is told: it has neither a `landing` nor a name for `events.left`";
+            faults.warn(kissmetrics, problem, "add one of them, or an `api` by which your programs tell");
+        }
+    }
 }
 
 /// Without a memory of used tokens, a sealed hand-off is no better than a plain one against whoever copies a URL in time.

@@ -78,11 +78,10 @@ impl std::fmt::Debug for Teller {
     }
 }
 
-/// An event with what is known of the visit, but never the URL.
+/// An event with what is known of the visit.
 fn recorded(name: &str, tell: &Tell<'_>) -> What {
-    let link = tell.link.iter().map(|link| ("link".to_owned(), link.to_string()));
-    let named = link.chain([("pair".to_owned(), tell.pair.to_owned())]).collect();
-    // Both names are good ones.
+    let named = tell.properties().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    // Their names are good ones.
     let properties = Properties::new(named).unwrap_or_default();
     What::Record { name: name.to_owned(), properties }
 }

@@ -5,14 +5,15 @@
 //! of it was delivered.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::event::Record;
-use super::frame::{Frames, HEADER, LONGEST};
+use super::files::{self, private};
+use super::frame::{self, Found, Frames, HEADER, LONGEST};
 use super::notes::Notes;
 use super::segments::{Place, Segment, Segments, Size};
 use crate::metrics::{Fate, OutboxCounts};
@@ -41,15 +42,16 @@ pub(super) struct Kept {
 }
 
 impl Store {
-    /// Takes a directory and reads what is left there. What was cut off or damaged at the end of a segment is taken
-    /// away, and counted.
+    /// Takes a directory and reads what is left there. What is damaged is set aside, and counted.
     ///
     /// # Errors
-    /// Another program has it, it can't be read, or it holds a journal of another version.
+    /// Another program has it (`ResourceBusy`), or it can't be read.
     pub(super) fn open(directory: &Path, counts: Arc<OutboxCounts>) -> io::Result<Self> {
         let lock = private().create(true).truncate(false).open(directory.join("lock"))?;
         match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another crosslink uses it")),
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another crosslink uses it"));
+            }
             Err(TryLockError::Error(error)) => return Err(error),
             Ok(()) => {}
         }
@@ -74,26 +76,17 @@ impl Store {
 
     /// What a segment holds that an earlier run left.
     fn read_left(&self, number: u64, path: &Path) -> io::Result<Segment> {
-        let bytes = fs::read(path)?;
-        // A power cut may leave a file with its length, and nothing but zeros in it.
-        let is_torn = HEADER.starts_with(&bytes) && bytes != HEADER || bytes.iter().all(|byte| *byte == 0);
-        let frames = if is_torn { Some(&[][..]) } else { bytes.strip_prefix(HEADER) };
-        let Some(frames) = frames else {
-            return Err(io::Error::other(format!("{} is no journal of this version", path.display())));
-        };
-        let mut frames = Frames::of(frames);
-        let records = u32::try_from(frames.by_ref().count()).unwrap_or(u32::MAX);
-        let whole = HEADER.len() + frames.whole;
-        if whole != bytes.len() {
-            let file = OpenOptions::new().write(true).open(path)?;
-            file.write_all_at(HEADER, 0)?;
-            file.set_len(whole as u64)?;
-            self.counts.count(Fate::Torn, 1);
-            let file = path.display();
-            tracing::warn!(%file, from = whole, to = bytes.len(), "this part of the journal was not whole, and is cut");
+        let (mut bytes, list) = (fs::read(path)?, self.path(number, NOTES));
+        let found = Found::in_file(&bytes);
+        if found.torn > 0 || bytes.is_empty() {
+            self.counts.count(Fate::Torn, found.torn.max(1));
+            let stay = undelivered(&found, &list)?;
+            bytes = files::mend(path, &bytes, &found, stay)?;
         }
-        let notes = Notes::read(&self.path(number, NOTES), records)?;
-        Ok(Segment { bytes: whole as u64, records, notes, is_sealed: true })
+        let records = bytes.strip_prefix(HEADER).map_or(0, |frames| Frames::of(frames).count());
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        let notes = Notes::read(&list, records)?;
+        Ok(Segment { bytes: bytes.len() as u64, records, notes, is_sealed: true })
     }
 
     /// Begins a segment, to which the caller alone writes.
@@ -261,11 +254,7 @@ impl Store {
             fs::remove_file(&journal)
         };
         // Without its segment, a file of notes is of no use and not missed.
-        let forgotten = fs::remove_file(&notes).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        });
-        if let Err(error) = cleared.and(forgotten) {
+        if let Err(error) = cleared.and(remove_if_there(&notes)) {
             tracing::warn!(file = %journal.display(), %error, "a part of the journal that is done could not be removed");
         }
     }
@@ -323,11 +312,25 @@ impl Writer {
     }
 }
 
-/// A file that only its owner reads, since it holds identities.
-pub(super) fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
+/// What a damaged segment is to hold from now on. Behind the damage records have other numbers than those that were
+/// noted, so all of them are told again; they count once.
+fn undelivered(found: &Found<'_>, list: &Path) -> io::Result<Vec<u8>> {
+    let notes = Notes::read(list, u32::try_from(found.sure).unwrap_or(u32::MAX))?;
+    let mut bytes = HEADER.to_vec();
+    for (_, record) in (0..).zip(&found.records).filter(|(number, _)| !notes.has(*number)) {
+        frame::append(record, &mut bytes);
+    }
+    if !found.is_tail() {
+        remove_if_there(list)?;
+    }
+    Ok(bytes)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// The files of a kind, with their numbers, the oldest first.
@@ -487,9 +490,39 @@ mod tests {
                 store.seal(&writer);
             }
         }
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("00000001.journal"), "crosslink outbox 2\n").unwrap();
-        assert!(Store::open(folder.path(), Metrics::new(1).add_outbox()).is_err());
+    }
+
+    #[test]
+    fn of_a_damaged_segment_all_other_records_wait_and_the_file_is_kept() {
+        let name = |end: &str| format!("00000001.{end}");
+        for (damage, delivered, expected) in [
+            (&(|bytes: &mut Vec<u8>| bytes[HEADER.len() + 30] ^= 1) as &dyn Fn(&mut Vec<u8>), None, (1..9).collect()),
+            (&|bytes| bytes[HEADER.len() + 1] ^= 1, Some(3), (1..9).collect::<Vec<u32>>()),
+            (&|bytes| bytes[5] ^= 1, Some(3), (0..9).collect()),
+            (&|bytes| bytes.splice(..HEADER.len(), *b"crosslink outbox 2\n").for_each(drop), None, (0..9).collect()),
+            (&|bytes| *bytes = b"crosslink outbox 2\nand all else is new".to_vec(), None, vec![]),
+            (&|bytes| *bytes.last_mut().unwrap() ^= 1, Some(3), vec![0, 1, 2, 4, 5, 6, 7]),
+            (&|bytes| bytes[HEADER.len() + 400..][..20].fill(0), Some(1), vec![0, 2, 3, 4, 6, 7, 8]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = open(folder.path());
+            add(&store, &mut store.begin().unwrap(), 0..9);
+            if let Some(number) = delivered {
+                store.done(Place { segment: 1, number });
+            }
+            drop(store);
+            let path = folder.path().join(name("journal"));
+            let mut bytes = fs::read(&path).unwrap();
+            damage(&mut bytes);
+            fs::write(&path, &bytes).unwrap();
+            for _ in 0..2 {
+                assert_eq!(persons(&open(folder.path())), expected);
+                let torn = fs::read(folder.path().join(name("torn"))).unwrap();
+                assert!(bytes.ends_with(&torn), "what was there is kept, or its damaged end");
+                assert!(!folder.path().join(name("torn-2")).exists());
+            }
+            assert!(open(folder.path()).begin().unwrap().number > 1);
+        }
     }
 
     #[test]

@@ -89,7 +89,11 @@ fn what_programs_tell_arrives() {
     let at = 1_763_769_600;
     for (path, body, expected) in [
         ("/v1/alias", json!({ "person": "bob@bob.com", "alias": "77", "at": at }), "accepted"),
-        ("/v1/alias", json!({ "person": "bob@bob.com", "cookie": format!("a=b; km_ai={X}"), "at": at }), "accepted"),
+        (
+            "/v1/alias",
+            json!({ "person": "bob@bob.com", "cookie": format!("km_ni=null; km_ai={X}"), "at": at }),
+            "accepted",
+        ),
         ("/v1/identify", json!({ "person": "Zoë", "cookie": format!("km_ni={X}"), "at": at }), "accepted"),
         ("/v1/identify", json!({ "person": "Zoë", "properties": { "Plan": "Gold", "Age": 7 }, "at": at }), "accepted"),
         ("/v1/record", json!({ "person": "a+b", "event": "Cart Checkout", "pair": "shop", "at": at }), "accepted"),
@@ -99,6 +103,8 @@ fn what_programs_tell_arrives() {
         ("/v1/alias", json!({ "person": X, "cookie": format!("km_ai={X}") }), "nothing_to_tell"),
         ("/v1/alias", json!({ "person": "bob@bob.com", "cookie": "km_ai=eve%40eve.com" }), "nothing_to_tell"),
         ("/v1/alias", json!({ "person": "b", "cookie": format!("km_ni=eve; km_ai={X}") }), "nothing_to_tell"),
+        ("/v1/alias", json!({ "person": "b", "cookie": format!("km_ni=guest; km_ai={X}") }), "nothing_to_tell"),
+        ("/v1/identify", json!({ "person": "b", "cookie": format!("km_ai={X}; km_ni=visitor") }), "nothing_to_tell"),
         ("/v1/identify", json!({ "person": "bob@bob.com", "cookie": "km_ai=eve" }), "nothing_to_tell"),
         ("/v1/record", json!({ "cookie": "km_ai=null", "event": "Paid" }), "nothing_to_tell"),
     ] {
@@ -151,6 +157,10 @@ fn what_is_wrong_is_said_with_a_code() {
         ("/v1/alias", "{", "bad_json"),
         ("/v1/alias", "", "bad_json"),
         ("/v1/alias", "[]", "bad_batch"),
+        ("/v1/record", r#"["bob",null,"Paid",null,null,null]"#, "bad_json"),
+        ("/v1/record", r#"[["bob",null,"Paid",null,null,null]]"#, "bad_json"),
+        ("/v1/alias", r#"{"person":"bob","person":"eve","alias":"77"}"#, "bad_json"),
+        ("/v1/record", r#"{"person":"bob","event":"Paid","properties":{"\u0000_p":"x"}}"#, "bad_properties"),
         ("/v1/alias", r#"{"person":"bob","alias":"77","x":1}"#, "bad_json"),
         ("/v1/alias", r#"{"person":"bob"}"#, "bad_alias"),
         ("/v1/alias", r#"{"person":"guest","alias":"77"}"#, "bad_identity"),
@@ -166,6 +176,29 @@ fn what_is_wrong_is_said_with_a_code() {
         let said: Value = serde_json::from_str(&reply.body).unwrap();
         assert_eq!((reply.status, said["error"].as_str()), (400, Some(code)), "{path} {body}: {reply:?}");
     }
+    // What is sent is not sent back: it names somebody.
+    for (path, body, expected) in [
+        (
+            "/v1/alias",
+            r#"{"bob@bob.com":1}"#,
+            "line 1, column 14: a field that is not known; there are `person`, `alias`",
+        ),
+        (
+            "/v1/alias",
+            r#"{", expected one of bob at line 3":1}"#,
+            "line 1, column 34: a field that is not known; there are `person`, `alias`",
+        ),
+        ("/v1/record", r#"{"person":"bob"}"#, "line 1, column 16: missing field `event`"),
+        ("/v1/record", r#"{"event":"Paid","at":"bob"}"#, "line 1, column 26: texts are expected, but for `at` a whole"),
+        ("/v1/record", "{\n\"event\":bob}", "line 2, column 9: this is no JSON"),
+    ] {
+        let reply = site.post(path, "", body);
+        let said: Value = serde_json::from_str(&reply.body).unwrap();
+        assert!(said["message"].as_str().unwrap().starts_with(expected), "{path} {body}: {reply:?}");
+        assert!(!reply.body.contains("bob"), "{reply:?}");
+    }
+    let list = json!([{ "person": "bob", "event": "Paid" }, { "person": "bob", "event": 1 }]);
+    assert_eq!(site.tell("/v1/record", &list).1["item"], 1);
     let long = json!({ "person": "bob", "event": "Paid", "properties": { "x": "y".repeat(9000) } });
     assert_eq!(site.tell("/v1/record", &long).1["error"], "event_too_large");
     // All of a list or nothing of it.
@@ -173,6 +206,36 @@ fn what_is_wrong_is_said_with_a_code() {
     let (status, said) = site.tell("/v1/record", &list);
     assert_eq!((status, &said["error"], &said["item"]), (400, &json!("bad_identity"), &json!(1)));
     assert_eq!(site.told(), [""; 0]);
+}
+
+#[test]
+fn whether_all_is_well_can_be_asked_while_the_api_is_busy() {
+    let site = Site::start();
+    let fields = format!("Authorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n");
+    let ask = format!("POST /v1/record HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: 10\r\n\r\n");
+    // Each of them has a body that does not come.
+    let _slow: Vec<_> = (0..64).map(|_| Client::connect(site.admin).send(ask.as_bytes())).collect();
+    let reply = eventually("no place", || {
+        let reply = site.post("/v1/record", "", "{}");
+        (reply.status != 400).then_some(reply)
+    });
+    assert_eq!((reply.status, reply.field("retry-after")), (429, Some("1")), "{reply:?}");
+    assert_eq!(site.raw("GET /livez", "", "").status, 200);
+    assert_eq!(site.raw("GET /metrics", "", "").status, 200);
+}
+
+#[test]
+fn without_an_api_that_is_said() {
+    let mut crosslink = Service::serve(
+        crosslink(),
+        "listen: 127.0.0.1:0\npairs: [{ origin: a.example, destination: b.example }]",
+        None,
+    );
+    crosslink.listening(1);
+    let ask = "POST /v1/record HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
+    let reply = Client::connect(crosslink.admin()).send(ask.as_bytes()).reply().unwrap();
+    assert_eq!(reply.status, 404, "{reply:?}");
+    assert!(reply.body.starts_with("{\"error\":\"no_api\""), "{reply:?}");
 }
 
 #[test]
@@ -237,7 +300,7 @@ fn the_handbooks_clients_work() {
         let text = block("docs/server-api.md", language);
         let text = text.replace("127.0.0.1:8081", &site.admin.to_string());
         let folder = site.crosslink.folder();
-        let text = text.replace("/etc/crosslink/secrets/api", &folder.join("token").display().to_string());
+        let text = text.replace("/etc/yourshop/crosslink-token", &folder.join("token").display().to_string());
         let file = folder.join(format!("client.{language}"));
         fs::write(&file, text).unwrap();
         let runner = if language == "sh" { "sh" } else { program };
@@ -247,6 +310,11 @@ fn the_handbooks_clients_work() {
         let output = command.output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(said.contains("{\"results\":[\"accepted\"]}"), "{language}: {said}");
+        // What is wrong is not lost.
+        fs::write(folder.join("token"), "another").unwrap();
+        let output = command.output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(said.contains("unauthorized"), "{language}: {said}");
         assert_eq!(site.told().len(), 1, "{language}");
     }
 }

@@ -50,3 +50,72 @@ fn a_file_that_grows_through_aliases_is_refused() {
     let faults = crosslink::config::parse(&text).unwrap_err();
     assert!(faults[0].problem.contains("too large"), "{faults:?}");
 }
+
+/// `hunter2` stands in each where only its place should.
+#[test]
+fn a_secret_in_place_of_its_file_is_not_shown() {
+    let pair = |kissmetrics: &str| {
+        format!(
+            "outbox: {{ directory: . }}\npairs:\n  - origin: a.example\n    destination: ok.example\n    kissmetrics: {kissmetrics}\n"
+        )
+    };
+    let api = |api: &str| format!("api: {api}\npairs: [{{ origin: a.example, destination: ok.example }}]\n");
+    let mut texts: Vec<String> = [
+        "hunter2-shop",
+        "[hunter2]",
+        "{ hunter2 }",
+        "[hunter2, { a: b }]",
+        "\"hunter2\" # mine",
+        "my: hunter2",
+        "{ hunter2: 1 }",
+        "|\n  hunter2",
+        "{ token_file: hunter2: x }",
+        "{ token_file: hunter2 }",
+        "{ token_env: hunter2 }",
+        "{ token_file: [hunter2] }",
+        "{ token_file: a,hunter2 }",
+        "{ token_file: a/hunter2, token_env: hunter2 }",
+        "\n  hunter2",
+        "\n  - hunter2",
+        "\n  \"hunter2",
+        "\n  tokenfile: hunter2",
+        "\n  token_file:\n    hunter2",
+        "\n  token_file:\n    - hunter2",
+    ]
+    .map(api)
+    .into();
+    texts.extend(
+        [
+            "hunter2",
+            "[hunter2]",
+            "\n      hunter2",
+            "\n    - hunter2",
+            "|\n      hunter2",
+            "\n      endpoint: hunter2@trk.example",
+            "\n      endpoint: https://trk.example/hunter2",
+            "\n      endpoint: 'https://a b#hunter2'",
+            "\n      endpoint:\n        - https://hunter2@trk.example",
+            "\n      endpoint:\n        hunter2@trk.example",
+            "{ key_file: hunter2, events: { left: \"\" } }",
+            "{ \"key_file\":\"hunter2\",\"separate\":\"x\"}",
+            "{ key_env: hunter2 }",
+            "{ key_file: { a: hunter2 } }",
+            "\n      key_env: hunter2",
+            "\n      key_file:\n        hunter2",
+            "\n      key_env:\n        hunter2",
+            "\n      key_file:\n        - hunter2",
+            "{ key_env: HOME, endpoint: 'https://trk.example#hunter2' }",
+            "{ key_env: HOME, endpoint: 'https://hunter2@trk.example' }",
+            "{ key_env: HOME, endpoint: 'https://trk.example/?_k=hunter2', separate: x }",
+            "\n      key_env: HOME\n      endpoint:\n        https://hunter2@trk.example",
+        ]
+        .map(pair),
+    );
+    for text in texts {
+        let faults = crosslink::config::parse(&text).unwrap_err();
+        let shown = crosslink::config::render_faults("f.yaml", &text, &faults);
+        assert!(!shown.contains("hunter2"), "{text}\n{shown}");
+        let logged = faults.iter().any(|fault| fault.shown_problem().contains("hunter2"));
+        assert!(!logged && !faults.iter().any(|fault| fault.shown_hint().contains("hunter2")), "{text}\n{faults:?}");
+    }
+}

@@ -123,7 +123,12 @@ fn printed(line: &str, shown_before: Option<&str>) -> String {
     let named = line.split("--config ").nth(1).map(|rest| rest.split(' ').next().unwrap().to_owned());
     if let Some(name) = named.filter(|name| !repository(name).exists()) {
         let file = folder.path().join(&name);
-        fs::write(&file, shown_before.expect("a configuration before it")).unwrap();
+        let key = folder.path().join("key");
+        fs::write(&key, "the-readers-key").unwrap();
+        // What is on the reader's machine.
+        let [key, folder] = [&key, folder.path()].map(|path| path.to_str().unwrap().to_owned());
+        let text = shown_before.expect("a configuration before it").replace("/run/secrets/kissmetrics", &key);
+        fs::write(&file, text.replace("/var/lib/crosslink", &folder)).unwrap();
         line = line.replace(&name, file.to_str().unwrap());
     }
     let path = std::env::join_paths(

@@ -1,5 +1,8 @@
 //! What works, but was perhaps not meant so: what `check` warns of in a file with a key, and what it leaves alone.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
 use crosslink::config::{Place, render_warnings};
 
 use crate::sealed::{OLD, with_keys};
@@ -189,6 +192,65 @@ fn everybody_may_say_who_he_is() {
         let text = format!("trusted_proxies: {trusted}\npairs: [{pair}]");
         assert_warned(&text, &expected.iter().map(String::as_str).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn an_outbox_is_told_nothing_or_not_safe() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    for name in ["token", "key"] {
+        fs::write(folder.path().join(name), "0f1e2d3c4b5a69788796a5b4c3d2e1f0").unwrap();
+    }
+    let nothing = "{: of this pair's visitors nothing is told: it has neither a `landing`";
+    let api = format!("api: {{ token_file: {path}/token }}");
+    for (top, pair, expected) in [
+        ("", ", landing: { accept: sealed }, kissmetrics: { KEY }", &[][..]),
+        ("", ", hand_off: plain, kissmetrics: { KEY }", &[nothing]),
+        (&*api, ", hand_off: plain, kissmetrics: { KEY }", &[]),
+        ("", ", hand_off: plain, kissmetrics: { KEY, events: { left: Left } }", &[]),
+        (
+            "",
+            ", hand_off: plain, kissmetrics: { KEY, events: { left: Left, arrived: Here } }",
+            &["Here: nobody is seen to arrive without a `landing`"],
+        ),
+        ("", ", landing: {}, kissmetrics: { KEY, events: {} }", &["{: no event has a name here, so none is recorded"]),
+        (&*api, ", hand_off: plain", &["{: no pair has `kissmetrics`, so there is nobody to tell"]),
+        (
+            &*format!("admin: 0.0.0.0:0\n{api}"),
+            ", landing: {}, kissmetrics: { KEY }",
+            &[
+                "0.0.0.0:0: the admin port is open to other machines",
+                "{: the token of the API travels to the admin port unencrypted",
+            ],
+        ),
+    ] {
+        let pair = pair.replace("KEY", &format!("key_file: {path}/key"));
+        let text = format!(
+            "{top}\noutbox: {{ directory: {path} }}\npairs: [{{ origin: a.example, destination: ok.example{pair} }}]"
+        );
+        assert_warned(&text, expected);
+    }
+}
+
+#[test]
+fn the_directory_of_an_outbox_is_looked_at_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("somebody's");
+    fs::write(&file, "precious").unwrap();
+    let journal = folder.path().join("journal");
+    fs::create_dir(&journal).unwrap();
+    for name in [".writable".to_owned(), format!(".writable-{}", std::process::id())] {
+        symlink(&file, journal.join(name)).unwrap();
+    }
+    let pairs = "pairs: [{ origin: a.example, destination: ok.example, hand_off: plain }]";
+    let text = format!("outbox: {{ directory: {} }}\n{pairs}", journal.display());
+    assert_warned(&text, &[]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    assert_eq!(fs::read_dir(&journal).unwrap().count(), 2);
+    fs::set_permissions(&journal, fs::Permissions::from_mode(0o777)).unwrap();
+    let problems: Vec<_> = parse(&text.replace(", hand_off: plain", "")).warnings;
+    assert!(problems.iter().any(|warning| warning.problem.ends_with("can write into this directory")), "{problems:?}");
+    assert_warned(&format!("outbox: {{ directory: . }}\n{pairs}"), &[".: which directory this is depends on where"]);
 }
 
 #[test]
