@@ -76,7 +76,7 @@ pub(super) struct RawKissmetrics {
     #[serde(default, deserialize_with = "present")]
     pub key_env: Option<Text>,
     /// Where the service is.
-    #[schemars(with = "Option<String>", extend("default" = "https://trk.kissmetrics.io", "pattern" = "^https?://.+"))]
+    #[schemars(with = "Option<String>", extend("default" = "https://trk.kissmetrics.io", "pattern" = "^https?://[^/?#@]+/?$"))]
     #[serde(default, deserialize_with = "present")]
     pub endpoint: Option<Text>,
     /// What it is told that each visitor did.

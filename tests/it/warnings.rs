@@ -199,7 +199,8 @@ fn an_outbox_is_told_nothing_or_not_safe() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display();
     for name in ["token", "key"] {
-        fs::write(folder.path().join(name), "0f1e2d3c4b5a69788796a5b4c3d2e1f0").unwrap();
+        // As an editor on Windows writes it.
+        fs::write(folder.path().join(name), "\u{feff}0f1e2d3c4b5a69788796a5b4c3d2e1f0\r\n").unwrap();
     }
     let nothing = "{: of this pair's visitors nothing is told: it has neither a `landing`";
     let api = format!("api: {{ token_file: {path}/token }}");
