@@ -44,7 +44,8 @@ pub(super) fn outbox(placed: &Placed<RawOutbox>, faults: &mut Faults) -> Option<
 /// The directory or the stream.
 fn place(placed: &Placed<RawOutbox>, faults: &mut Faults) -> Option<OutboxPlace> {
     let RawOutbox { directory, stream, password, durability, .. } = &placed.value;
-    if let (None, Some(password)) = (stream, password) {
+    let [directory, stream, durability] = [directory, stream, durability].map(|text| text.as_ref());
+    if let (None, Some(password)) = (stream, password.as_ref()) {
         faults.add(password, "there is no store that asks for a password", "write `stream: redis://HOST:PORT/NAME`");
     }
     match (directory, stream) {
@@ -184,7 +185,7 @@ pub(super) fn site_name(raw: &RawKissmetrics) -> Option<SiteName> {
 
 /// The names of what a pair's site is told of visitors.
 pub(super) fn events(raw: &RawKissmetrics, faults: &mut Faults) -> EventNames {
-    let Some(raw) = &raw.events else { return EventNames::default() };
+    let Some(raw) = &*raw.events else { return EventNames::default() };
     let mut name = |text: &Option<Text>| text.as_ref().and_then(|text| event_name(text, faults));
     EventNames { left: name(&raw.left), arrived: name(&raw.arrived) }
 }

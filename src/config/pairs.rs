@@ -40,7 +40,7 @@ fn check_defaults(defaults: &RawDefaults, keys: &Keys, faults: &mut Faults) {
     parameter(defaults.parameter.as_ref(), faults);
     identity::cookies(defaults.identity.as_ref(), faults);
     identity::header(defaults.identity.as_ref(), faults);
-    if let Some(raw) = &defaults.landing {
+    if let Some(raw) = &*defaults.landing {
         let mut unused = Faults::default();
         let anywhere = Placed { value: Some(RawLanding::default()), at: ANYWHERE };
         let of = Of { destinations: &[], parameter: &Parameter::default(), keys };

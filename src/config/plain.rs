@@ -25,7 +25,7 @@
 
 use super::fault::Place;
 use super::raw::{RawConfig, RawLanding, RawPair};
-use super::text::{OneOrMany, Placed};
+use super::text::{Given, OneOrMany, Placed};
 
 /// Reads a configuration with the help of `library`, which can read all of them; `None` if it must. The library is told
 /// how many values were taken out of its text.
@@ -134,19 +134,19 @@ impl<'t> Item<'t> {
         };
         let landing = || Placed { value: Some(RawLanding::default()), at: at(self.line + 2, LANDING, 1) };
         RawPair {
-            name: None,
+            name: Given(None),
             origin: text(self.origin, self.line, ORIGIN),
             destination: text(self.destination, self.line + 1, DESTINATION),
-            links: None,
-            parameter: None,
-            identity: None,
-            mint: None,
-            hand_off: None,
-            bind_user_agent: None,
-            consent: None,
-            post: None,
-            kissmetrics: None,
-            landing: self.lands.then(|| Box::new(landing())),
+            links: Given(None),
+            parameter: Given(None),
+            identity: Given(None),
+            mint: Given(None),
+            hand_off: Given(None),
+            bind_user_agent: Given(None),
+            consent: Given(None),
+            post: Given(None),
+            kissmetrics: Given(None),
+            landing: Given(self.lands.then(|| Box::new(landing()))),
         }
     }
 }

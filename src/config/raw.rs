@@ -13,7 +13,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::forms;
 use super::raw_outbox::{RawApi, RawKissmetrics, RawOutbox};
-use super::text::{OneOrMany, Placed, Text};
+use super::text::{Given, OneOrMany, Placed, Text};
 
 /// The configuration of crosslink. `docs/reference.md` says more about each key.
 #[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
@@ -21,69 +21,72 @@ use super::text::{OneOrMany, Placed, Text};
 pub(super) struct RawConfig {
     /// The form of this file.
     #[schemars(with = "Option<u8>", extend("enum" = [1], "default" = 1))]
-    #[serde(default, deserialize_with = "present")]
-    pub version: Option<Text>,
+    #[serde(default)]
+    pub version: Given<Text>,
     /// Where to listen: an IP address and a port, or a list of them.
     #[schemars(with = "Option<forms::OneOr<forms::Address>>", extend("default" = "127.0.0.1:8080"))]
-    #[serde(default, deserialize_with = "present")]
-    pub listen: Option<Placed<OneOrMany>>,
+    #[serde(default)]
+    pub listen: Given<Placed<OneOrMany>>,
     /// Certificates, and the addresses where they are shown.
     #[schemars(with = "Option<Vec<RawTls>>")]
-    #[serde(default, deserialize_with = "present")]
-    pub tls: Option<Placed<Vec<Placed<RawTls>>>>,
+    #[serde(default)]
+    pub tls: Given<Placed<Vec<Placed<RawTls>>>>,
     /// The operator's port: an address, or `off`.
     #[schemars(with = "Option<forms::AddressOrOff>", extend("default" = "127.0.0.1:8081"))]
-    #[serde(default, deserialize_with = "present")]
-    pub admin: Option<Text>,
+    #[serde(default)]
+    pub admin: Given<Text>,
     /// Proxies whose `X-Request-Id` and `identity.header` are believed: addresses or networks, such as `10.0.0.0/8`.
     #[schemars(with = "Option<forms::AnyNumber<String>>")]
-    #[serde(default, deserialize_with = "present")]
-    pub trusted_proxies: Option<Placed<OneOrMany>>,
+    #[serde(default)]
+    pub trusted_proxies: Given<Placed<OneOrMany>>,
     /// Whether a change of this file is taken up without a signal.
     #[schemars(with = "Option<bool>", extend("default" = false))]
-    #[serde(default, deserialize_with = "present")]
-    pub watch: Option<Text>,
+    #[serde(default)]
+    pub watch: Given<Text>,
     /// The path under which links are served on an origin.
     #[schemars(with = "Option<String>", extend("default" = "/go", "pattern" = r"^(/[A-Za-z0-9._-]+)+$"))]
-    #[serde(default, deserialize_with = "present")]
-    pub route: Option<Text>,
+    #[serde(default)]
+    pub route: Given<Text>,
     /// What clients may cost.
-    #[serde(default, deserialize_with = "present")]
-    pub limits: Option<RawLimits>,
+    #[schemars(with = "Option<RawLimits>")]
+    #[serde(default)]
+    pub limits: Given<RawLimits>,
     /// How requests are logged.
-    #[serde(default, deserialize_with = "present")]
-    pub log: Option<RawLog>,
+    #[schemars(with = "Option<RawLog>")]
+    #[serde(default)]
+    pub log: Given<RawLog>,
     /// Keys of sealed hand-offs: the first seals, all open.
     #[schemars(with = "Option<Vec<RawKey>>", extend("minItems" = 1))]
-    #[serde(default, deserialize_with = "present")]
-    pub keys: Option<Placed<Vec<Placed<RawKey>>>>,
+    #[serde(default)]
+    pub keys: Given<Placed<Vec<Placed<RawKey>>>>,
     /// Where used tokens are remembered: `memory`, `off`, or a Valkey or Redis that several crosslinks share.
     #[schemars(with = "Option<String>", extend("default" = "memory", "pattern" = r"^(memory|off|redis://.+|redis\+unix://.+)$"))]
-    #[serde(default, deserialize_with = "present")]
-    pub replay: Option<Text>,
+    #[serde(default)]
+    pub replay: Given<Text>,
     /// The password of that store.
     #[schemars(with = "Option<RawSecret>")]
-    #[serde(default, deserialize_with = "present")]
-    pub replay_password: Option<Placed<RawSecret>>,
+    #[serde(default)]
+    pub replay_password: Given<Placed<RawSecret>>,
     /// The most used tokens that `memory` holds.
     #[schemars(with = "Option<u32>", extend("default" = 1_000_000, "minimum" = 1, "maximum" = 100_000_000))]
-    #[serde(default, deserialize_with = "present")]
-    pub replay_entries: Option<Text>,
+    #[serde(default)]
+    pub replay_entries: Given<Text>,
     /// What happens to a token when the memory is full or the store is away.
     #[schemars(with = "Option<String>", extend("enum" = ["refuse", "accept"], "default" = "refuse"))]
-    #[serde(default, deserialize_with = "present")]
-    pub replay_unavailable: Option<Text>,
+    #[serde(default)]
+    pub replay_unavailable: Given<Text>,
     /// Where events for KISSmetrics are kept until they are delivered.
     #[schemars(with = "Option<RawOutbox>")]
-    #[serde(default, deserialize_with = "present")]
-    pub outbox: Option<Placed<RawOutbox>>,
+    #[serde(default)]
+    pub outbox: Given<Placed<RawOutbox>>,
     /// The server API on the operator's port, where programs of the site tell KISSmetrics something; needs an `outbox`.
     #[schemars(with = "Option<RawApi>")]
-    #[serde(default, deserialize_with = "present")]
-    pub api: Option<Placed<RawApi>>,
+    #[serde(default)]
+    pub api: Given<Placed<RawApi>>,
     /// Values for all pairs that don't say otherwise. `landing` here switches no landing on.
-    #[serde(default, deserialize_with = "present")]
-    pub defaults: Option<RawDefaults>,
+    #[schemars(with = "Option<RawDefaults>")]
+    #[serde(default)]
+    pub defaults: Given<RawDefaults>,
     /// Who may go where.
     #[schemars(with = "Vec<RawPair>", extend("minItems" = 1))]
     pub pairs: Placed<Vec<Placed<RawPair>>>,
@@ -130,12 +133,12 @@ pub(super) struct RawKey {
     pub id: Text,
     /// The file that holds the key.
     #[schemars(with = "Option<String>")]
-    #[serde(default, deserialize_with = "present")]
-    pub file: Option<Text>,
+    #[serde(default)]
+    pub file: Given<Text>,
     /// The name of the environment variable that holds the key.
     #[schemars(with = "Option<String>")]
-    #[serde(default, deserialize_with = "present")]
-    pub env: Option<Text>,
+    #[serde(default)]
+    pub env: Given<Text>,
 }
 
 /// A secret, in a file or in the environment.
@@ -144,12 +147,12 @@ pub(super) struct RawKey {
 pub(super) struct RawSecret {
     /// The file that holds it.
     #[schemars(with = "Option<String>")]
-    #[serde(default, deserialize_with = "present")]
-    pub file: Option<Text>,
+    #[serde(default)]
+    pub file: Given<Text>,
     /// The name of the environment variable that holds it.
     #[schemars(with = "Option<String>")]
-    #[serde(default, deserialize_with = "present")]
-    pub env: Option<Text>,
+    #[serde(default)]
+    pub env: Given<Text>,
 }
 
 /// What is asked before an identity is carried.
@@ -157,12 +160,13 @@ pub(super) struct RawSecret {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConsent {
     /// The cookie that says that a visitor of the origin agreed.
-    #[serde(default, deserialize_with = "present")]
-    pub require_cookie: Option<RawConsentCookie>,
+    #[schemars(with = "Option<RawConsentCookie>")]
+    #[serde(default)]
+    pub require_cookie: Given<RawConsentCookie>,
     /// What `Sec-GPC: 1` means, on both sides.
     #[schemars(with = "Option<String>", extend("enum" = ["honour", "ignore"], "default" = "honour"))]
-    #[serde(default, deserialize_with = "present")]
-    pub gpc: Option<Text>,
+    #[serde(default)]
+    pub gpc: Given<Text>,
 }
 
 /// A cookie, and what it must contain.
@@ -183,28 +187,28 @@ pub(super) struct RawConsentCookie {
 pub(super) struct RawLimits {
     /// Connections served at a time; newcomers wait.
     #[schemars(with = "Option<u32>", extend("default" = 4096, "minimum" = 1, "maximum" = 1_000_000))]
-    #[serde(default, deserialize_with = "present")]
-    pub connections: Option<Text>,
+    #[serde(default)]
+    pub connections: Given<Text>,
     /// From a request's first byte to the end of its head.
     #[schemars(with = "Option<String>", extend("default" = "10s", "pattern" = forms::TIME))]
-    #[serde(default, deserialize_with = "present")]
-    pub head_timeout: Option<Text>,
+    #[serde(default)]
+    pub head_timeout: Given<Text>,
     /// How long a connection may stay without a request.
     #[schemars(with = "Option<String>", extend("default" = "75s", "pattern" = forms::TIME))]
-    #[serde(default, deserialize_with = "present")]
-    pub idle_timeout: Option<Text>,
+    #[serde(default)]
+    pub idle_timeout: Given<Text>,
     /// The most bytes of a request's head, such as `32KiB`.
     #[schemars(with = "Option<forms::Word>", extend("default" = "32KiB"))]
-    #[serde(default, deserialize_with = "present")]
-    pub head_bytes: Option<Text>,
+    #[serde(default)]
+    pub head_bytes: Given<Text>,
     /// How long requests under way may take once the program stops.
     #[schemars(with = "Option<String>", extend("default" = "10s", "pattern" = forms::TIME))]
-    #[serde(default, deserialize_with = "present")]
-    pub drain: Option<Text>,
+    #[serde(default)]
+    pub drain: Given<Text>,
     /// How long it goes on accepting once it is told to stop, while `/readyz` says 503.
     #[schemars(with = "Option<String>", extend("default" = "0s", "pattern" = forms::TIME))]
-    #[serde(default, deserialize_with = "present")]
-    pub drain_delay: Option<Text>,
+    #[serde(default)]
+    pub drain_delay: Given<Text>,
 }
 
 /// How requests are logged.
@@ -213,12 +217,12 @@ pub(super) struct RawLimits {
 pub(super) struct RawLog {
     /// How a line looks.
     #[schemars(with = "Option<String>", extend("enum" = ["json", "text"], "default" = "json"))]
-    #[serde(default, deserialize_with = "present")]
-    pub format: Option<Text>,
+    #[serde(default)]
+    pub format: Given<Text>,
     /// Which requests get a line.
     #[schemars(with = "Option<String>", extend("enum" = ["all", "refused", "off"], "default" = "all"))]
-    #[serde(default, deserialize_with = "present")]
-    pub requests: Option<Text>,
+    #[serde(default)]
+    pub requests: Given<Text>,
 }
 
 /// Values for all pairs that don't say otherwise.
@@ -227,14 +231,16 @@ pub(super) struct RawLog {
 pub(super) struct RawDefaults {
     /// The query parameter that carries the identity.
     #[schemars(with = "Option<String>", extend("default" = "kmi", "pattern" = forms::NAME))]
-    #[serde(default, deserialize_with = "present")]
-    pub parameter: Option<Text>,
+    #[serde(default)]
+    pub parameter: Given<Text>,
     /// Where the identity stands.
-    #[serde(default, deserialize_with = "present")]
-    pub identity: Option<RawIdentity>,
+    #[schemars(with = "Option<RawIdentity>")]
+    #[serde(default)]
+    pub identity: Given<RawIdentity>,
     /// What happens on the destinations of pairs that land.
-    #[serde(default, deserialize_with = "present")]
-    pub landing: Option<RawLanding>,
+    #[schemars(with = "Option<RawLanding>")]
+    #[serde(default)]
+    pub landing: Given<RawLanding>,
 }
 
 /// A pair: visitors of its origins may be sent to its destinations.
@@ -244,8 +250,8 @@ pub(super) struct RawDefaults {
 pub(super) struct RawPair {
     /// Unique, in logs and metrics. By default `<origin> to <destination>`.
     #[schemars(with = "Option<forms::Word>")]
-    #[serde(default, deserialize_with = "present")]
-    pub name: Option<Text>,
+    #[serde(default)]
+    pub name: Given<Text>,
     /// The hosts whose visitors it serves: `host`, `host:port`, or a list.
     #[schemars(with = "forms::OneOr<String>")]
     pub origin: Placed<OneOrMany>,
@@ -254,42 +260,45 @@ pub(super) struct RawPair {
     pub destination: Placed<OneOrMany>,
     /// Names for links: `checkout: /cart` answers at `/go/checkout`. A path, or an address that `destination` admits.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
-    #[serde(default, deserialize_with = "present")]
-    pub links: Option<Box<RawLinks>>,
+    #[serde(default)]
+    pub links: Given<Box<RawLinks>>,
     /// The query parameter that carries the identity.
     #[schemars(with = "Option<String>", extend("default" = "kmi", "pattern" = forms::NAME))]
-    #[serde(default, deserialize_with = "present")]
-    pub parameter: Option<Box<Text>>,
+    #[serde(default)]
+    pub parameter: Given<Box<Text>>,
     /// Where the identity stands.
-    #[serde(default, deserialize_with = "present")]
-    pub identity: Option<Box<RawIdentity>>,
+    #[schemars(with = "Option<Box<RawIdentity>>")]
+    #[serde(default)]
+    pub identity: Given<Box<RawIdentity>>,
     /// An identity of crosslink's own for visitors who have none.
-    #[serde(default, deserialize_with = "present")]
-    pub mint: Option<Box<RawMint>>,
+    #[schemars(with = "Option<Box<RawMint>>")]
+    #[serde(default)]
+    pub mint: Given<Box<RawMint>>,
     /// How the identity travels. By default sealed where there are keys and a landing.
     #[schemars(with = "Option<String>", extend("enum" = ["plain", "sealed"]))]
-    #[serde(default, deserialize_with = "present")]
-    pub hand_off: Option<Box<Text>>,
+    #[serde(default)]
+    pub hand_off: Given<Box<Text>>,
     /// Whether a token is good only in the browser that got it.
     #[schemars(with = "Option<bool>", extend("default" = false))]
-    #[serde(default, deserialize_with = "present")]
-    pub bind_user_agent: Option<Box<Text>>,
+    #[serde(default)]
+    pub bind_user_agent: Given<Box<Text>>,
     /// What is asked before an identity is carried.
-    #[serde(default, deserialize_with = "present")]
-    pub consent: Option<Box<RawConsent>>,
+    #[schemars(with = "Option<Box<RawConsent>>")]
+    #[serde(default)]
+    pub consent: Given<Box<RawConsent>>,
     /// What becomes of a form that is sent by `POST`, on both sides.
     #[schemars(with = "Option<String>", extend("enum" = ["preserve", "refuse"], "default" = "preserve"))]
-    #[serde(default, deserialize_with = "present")]
-    pub post: Option<Box<Text>>,
+    #[serde(default)]
+    pub post: Given<Box<Text>>,
     /// What happens on the destination: `landing: {}` for the defaults; left out, crosslink does not answer there.
     // With nothing behind it this is `Some(None)`: neither on nor off.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default)]
     #[schemars(with = "RawLanding")]
-    pub landing: Option<Box<Placed<Option<RawLanding>>>>,
+    pub landing: Given<Box<Placed<Option<RawLanding>>>>,
     /// The KISSmetrics site that is told about its visitors; needs an `outbox`.
     #[schemars(with = "Option<RawKissmetrics>")]
-    #[serde(default, deserialize_with = "present")]
-    pub kissmetrics: Option<Box<Placed<RawKissmetrics>>>,
+    #[serde(default)]
+    pub kissmetrics: Given<Box<Placed<RawKissmetrics>>>,
 }
 
 /// Where the identity stands.
@@ -298,16 +307,16 @@ pub(super) struct RawPair {
 pub(super) struct RawIdentity {
     /// The cookies that hold it, the most telling first.
     #[schemars(with = "Option<Vec<String>>", extend("minItems" = 1, "default" = ["km_ni", "km_ai"]))]
-    #[serde(default, deserialize_with = "present")]
-    pub cookies: Option<Placed<Vec<Text>>>,
+    #[serde(default)]
+    pub cookies: Given<Placed<Vec<Text>>>,
     /// How they hold it: percent-escaped, and with `json` perhaps in quotes.
     #[schemars(with = "Option<String>", extend("enum" = ["percent", "json"], "default" = "percent"))]
-    #[serde(default, deserialize_with = "present")]
-    pub decode: Option<Text>,
+    #[serde(default)]
+    pub decode: Given<Text>,
     /// The header in which a proxy of `trusted_proxies` says who the visitor is; it counts before the cookies.
     #[schemars(with = "Option<String>", extend("pattern" = forms::HEADER))]
-    #[serde(default, deserialize_with = "present")]
-    pub header: Option<Text>,
+    #[serde(default)]
+    pub header: Given<Text>,
 }
 
 /// An identity of crosslink's own.
@@ -319,8 +328,8 @@ pub(super) struct RawMint {
     pub cookie: Text,
     /// Whether browsers take and send it over https alone.
     #[schemars(with = "Option<bool>", extend("default" = true))]
-    #[serde(default, deserialize_with = "present")]
-    pub secure: Option<Text>,
+    #[serde(default)]
+    pub secure: Given<Text>,
 }
 
 /// What happens on the destination.
@@ -329,42 +338,32 @@ pub(super) struct RawMint {
 pub(super) struct RawLanding {
     /// Which identities are believed. By default sealed ones where there are keys.
     #[schemars(with = "Option<String>", extend("enum" = ["plain", "sealed"]))]
-    #[serde(default, deserialize_with = "present")]
-    pub accept: Option<Box<Text>>,
+    #[serde(default)]
+    pub accept: Given<Box<Text>>,
     /// The cookie that is set.
     #[schemars(with = "Option<String>", extend("default" = "km_ni"))]
-    #[serde(default, deserialize_with = "present")]
-    pub cookie: Option<Box<Text>>,
+    #[serde(default)]
+    pub cookie: Given<Box<Text>>,
     /// The cookie for an anonymous identity from a token; by default `cookie`.
     #[schemars(with = "Option<String>")]
-    #[serde(default, deserialize_with = "present")]
-    pub anonymous_cookie: Option<Box<Text>>,
+    #[serde(default)]
+    pub anonymous_cookie: Given<Box<Text>>,
     /// Its `Domain`: `site` for the registrable domain, `host` for that host alone, or a parent of it.
     #[schemars(with = "Option<String>", extend("default" = "site"))]
-    #[serde(default, deserialize_with = "present")]
-    pub domain: Option<Box<Text>>,
+    #[serde(default)]
+    pub domain: Given<Box<Text>>,
     /// Its life.
     #[schemars(with = "Option<String>", extend("default" = "400d", "pattern" = forms::TIME))]
-    #[serde(default, deserialize_with = "present")]
-    pub max_age: Option<Box<Text>>,
+    #[serde(default)]
+    pub max_age: Given<Box<Text>>,
     /// Its `SameSite`; `none` adds `Secure` and `Partitioned`, for embedded checkouts.
     #[schemars(with = "Option<String>", extend("enum" = ["lax", "none"], "default" = "lax"))]
-    #[serde(default, deserialize_with = "present")]
-    pub same_site: Option<Box<Text>>,
+    #[serde(default)]
+    pub same_site: Given<Box<Text>>,
     /// What wins if the visitor has another identity there. By default `replace` for a sealed arrival, `keep_named` for a plain one.
     #[schemars(with = "Option<String>", extend("enum" = ["keep_named", "replace", "keep"]))]
-    #[serde(default, deserialize_with = "present")]
-    pub existing: Option<Box<Text>>,
-}
-
-/// A key with nothing behind it is a mistake and not its default: `keys:` above items that somebody has commented out
-/// would open every landing.
-pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(deserializer).map(Some)
+    #[serde(default)]
+    pub existing: Given<Box<Text>>,
 }
 
 /// Link names and their targets, in the order of the file, each with its place.

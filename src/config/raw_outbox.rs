@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 
 use super::forms;
-use super::raw::{RawSecret, present};
-use super::text::{Placed, Text};
+use super::raw::RawSecret;
+use super::text::{Given, Placed, Text};
 
 /// Where events for KISSmetrics are kept until they are delivered, and how.
 #[derive(Debug, PartialEq, Eq, JsonSchema, serde::Deserialize)]
@@ -13,40 +13,40 @@ use super::text::{Placed, Text};
 pub(super) struct RawOutbox {
     /// The directory of the journal, which must be there; or else there is a `stream`.
     #[schemars(with = "Option<String>")]
-    #[serde(default, deserialize_with = "present")]
-    pub directory: Option<Text>,
+    #[serde(default)]
+    pub directory: Given<Text>,
     /// A stream in a Valkey or Redis that several crosslinks share, in place of a directory.
     #[schemars(with = "Option<String>", extend("pattern" = r"^redis(\+unix)?://.+/[A-Za-z0-9._-]+$"))]
-    #[serde(default, deserialize_with = "present")]
-    pub stream: Option<Text>,
+    #[serde(default)]
+    pub stream: Given<Text>,
     /// The password of that store.
     #[schemars(with = "Option<RawSecret>")]
-    #[serde(default, deserialize_with = "present")]
-    pub password: Option<Placed<RawSecret>>,
+    #[serde(default)]
+    pub password: Given<Placed<RawSecret>>,
     /// When an event counts as accepted: `batch` when the system has it, `each` when it is on the disk; for a directory.
     #[schemars(with = "Option<String>", extend("enum" = ["batch", "each"], "default" = "each"))]
-    #[serde(default, deserialize_with = "present")]
-    pub durability: Option<Text>,
+    #[serde(default)]
+    pub durability: Given<Text>,
     /// The most bytes of events that wait, and of those that were refused, such as `256MiB`.
     #[schemars(with = "Option<forms::Word>", extend("default" = "256MiB"))]
-    #[serde(default, deserialize_with = "present")]
-    pub max_bytes: Option<Text>,
+    #[serde(default)]
+    pub max_bytes: Given<Text>,
     /// What happens then: new events are refused, or the oldest give way.
     #[schemars(with = "Option<String>", extend("enum" = ["refuse_new", "drop_oldest"], "default" = "refuse_new"))]
-    #[serde(default, deserialize_with = "present")]
-    pub when_full: Option<Text>,
+    #[serde(default)]
+    pub when_full: Given<Text>,
     /// How long an answer of the service is waited for.
     #[schemars(with = "Option<String>", extend("default" = "10s", "pattern" = forms::TIME))]
-    #[serde(default, deserialize_with = "present")]
-    pub timeout: Option<Text>,
+    #[serde(default)]
+    pub timeout: Given<Text>,
     /// The most requests at a time, for each site.
     #[schemars(with = "Option<u32>", extend("default" = 8, "minimum" = 1, "maximum" = 100))]
-    #[serde(default, deserialize_with = "present")]
-    pub parallel: Option<Text>,
+    #[serde(default)]
+    pub parallel: Given<Text>,
     /// A PEM file: who vouches for the service, in place of those that the system believes.
     #[schemars(with = "Option<String>")]
-    #[serde(default, deserialize_with = "present")]
-    pub ca_file: Option<Text>,
+    #[serde(default)]
+    pub ca_file: Given<Text>,
 }
 
 /// The server API.
@@ -55,12 +55,12 @@ pub(super) struct RawOutbox {
 pub(super) struct RawApi {
     /// The file that holds the token which programs must show.
     #[schemars(with = "Option<String>")]
-    #[serde(default, deserialize_with = "present")]
-    pub token_file: Option<Text>,
+    #[serde(default)]
+    pub token_file: Given<Text>,
     /// The name of the environment variable that holds it.
     #[schemars(with = "Option<String>")]
-    #[serde(default, deserialize_with = "present")]
-    pub token_env: Option<Text>,
+    #[serde(default)]
+    pub token_env: Given<Text>,
 }
 
 /// The KISSmetrics site of a pair.
@@ -69,23 +69,24 @@ pub(super) struct RawApi {
 pub(super) struct RawKissmetrics {
     /// The file that holds its key.
     #[schemars(with = "Option<String>")]
-    #[serde(default, deserialize_with = "present")]
-    pub key_file: Option<Text>,
+    #[serde(default)]
+    pub key_file: Given<Text>,
     /// The name of the environment variable that holds its key.
     #[schemars(with = "Option<String>")]
-    #[serde(default, deserialize_with = "present")]
-    pub key_env: Option<Text>,
+    #[serde(default)]
+    pub key_env: Given<Text>,
     /// Where the service is.
     #[schemars(with = "Option<String>", extend("default" = "https://trk.kissmetrics.io", "pattern" = "^https?://[^/?#@]+/?$"))]
-    #[serde(default, deserialize_with = "present")]
-    pub endpoint: Option<Text>,
+    #[serde(default)]
+    pub endpoint: Given<Text>,
     /// What it is told that each visitor did.
-    #[serde(default, deserialize_with = "present")]
-    pub events: Option<RawEvents>,
+    #[schemars(with = "Option<RawEvents>")]
+    #[serde(default)]
+    pub events: Given<RawEvents>,
     /// Whether other pairs of these hosts name other sites on purpose.
     #[schemars(with = "Option<bool>", extend("default" = false))]
-    #[serde(default, deserialize_with = "present")]
-    pub separate: Option<Text>,
+    #[serde(default)]
+    pub separate: Given<Text>,
 }
 
 /// The names of events; without a name nothing is told.
@@ -94,10 +95,10 @@ pub(super) struct RawKissmetrics {
 pub(super) struct RawEvents {
     /// The visitor left for the destination, with an identity.
     #[schemars(with = "Option<forms::Word>")]
-    #[serde(default, deserialize_with = "present")]
-    pub left: Option<Text>,
+    #[serde(default)]
+    pub left: Given<Text>,
     /// The visitor arrived there, and the identity was adopted.
     #[schemars(with = "Option<forms::Word>")]
-    #[serde(default, deserialize_with = "present")]
-    pub arrived: Option<Text>,
+    #[serde(default)]
+    pub arrived: Given<Text>,
 }

@@ -1,6 +1,7 @@
 //! What values are before their sections read them: texts, each with its place.
 
 use std::fmt;
+use std::ops::Deref;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_yaml::Spanned;
@@ -16,6 +17,33 @@ pub(super) struct Placed<T> {
 
 /// A text and its place.
 pub(super) type Text = Placed<String>;
+
+/// What stands behind a key, if the key is there. With nothing behind it, it is a mistake and not its default: `keys:` above
+/// items that somebody has commented out would open every landing.
+///
+/// It is a type, and not a function for each field, so that fields of one kind share the code that reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Given<T>(pub Option<T>);
+
+impl<T> Default for Given<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Deref for Given<T> {
+    type Target = Option<T>;
+
+    fn deref(&self) -> &Option<T> {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(|value| Self(Some(value)))
+    }
+}
 
 /// One text, or a list of them.
 #[derive(Debug, PartialEq, Eq)]

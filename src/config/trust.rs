@@ -131,7 +131,7 @@ fn store(raw: &RawConfig, entries: usize, faults: &mut Faults) -> Option<TokenSt
         let words = Words { address: "redis://HOST:PORT/DATABASE", password: "replay_password", section: "" };
         return shared(text, raw.replay_password.as_ref(), &words, faults).map(TokenStore::Shared);
     }
-    if let Some(password) = &raw.replay_password {
+    if let Some(password) = &*raw.replay_password {
         faults.add(password, "there is no store that asks for a password", "write `replay: redis://HOST:PORT`");
     }
     let text = text?;

@@ -75,7 +75,7 @@ fn warn_of_shared_cookies(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults:
         }
     }
     for (raw, pair) in raw.iter().zip(pairs).filter(|(_, pair)| accepts(pair) == Some(Seal::Plain)) {
-        let (Some(written), Some(landing)) = (&raw.value.landing, &pair.landing) else { continue };
+        let (Some(written), Some(landing)) = (&*raw.value.landing, &pair.landing) else { continue };
         let cookie = landing.cookie.as_str();
         let shared = pair.destinations.iter().find_map(|entry| {
             let domain = landing.domain.attribute(entry.domain().registrable());
