@@ -7,6 +7,7 @@
 //! | `frame`, `store`, `segments`, `notes` | records in files, those files, what is known of them, and what of them was delivered |
 //! | `stream` | a Valkey or Redis that several crosslinks share, in place of the disk |
 //! | `source` | one of the two, for whoever reads there |
+//! | `reader`, `held` | which events come into memory next, and what is there: so much of each site and person |
 //! | `delivery` | from there to the service, with `lanes`, `circuit` and `client` |
 //! | `dead_letters`, `resend` | what the service refused, and how it is sent once more |
 //!
@@ -21,9 +22,11 @@ mod dead_letters;
 mod delivery;
 mod event;
 mod frame;
+mod held;
 mod journal;
 mod lanes;
 mod notes;
+mod reader;
 mod resend;
 mod segments;
 mod source;

@@ -33,6 +33,18 @@ pub(super) struct Cursor {
     file: Option<(u64, File)>,
 }
 
+impl Cursor {
+    /// The same place, for another reader.
+    pub(super) fn mark(&self) -> Self {
+        Self { next: self.next, file: None }
+    }
+
+    /// The place of the next record; `None` before the first.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.next.map(|(place, _)| place)
+    }
+}
+
 /// A record that was read, and how many bytes it takes.
 pub(super) struct Kept {
     pub place: Place,
