@@ -16,7 +16,7 @@ use super::dead_letters::{DeadLetter, DeadLetters};
 use super::event::Record;
 use super::lanes::{Held, LaneId, Lanes, Pending};
 use super::source::Source;
-use crate::metrics::{Attempt, Fate, OutboxCounts};
+use crate::metrics::{Attempt, Fate, Hindrance, OutboxCounts};
 use crate::settings::LiveSites;
 
 /// All that is delivered.
@@ -263,7 +263,10 @@ impl Delivery {
     fn report(&mut self) {
         let open = self.state.channels.values().filter(|channel| channel.circuit.opens_at().is_some()).count();
         self.counts.open_circuits.set(i64::try_from(open).unwrap_or(i64::MAX));
-        self.counts.oldest_is_of(self.state.held.oldest());
+        // While the store is away nothing is held of what waits there.
+        if !self.counts.is_hindered_by(Hindrance::Away) {
+            self.counts.oldest_is_of(self.state.held.oldest());
+        }
         if self.state.counted.is_some_and(|counted| counted.elapsed() < LOOK_EVERY) {
             return;
         }

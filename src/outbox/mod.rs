@@ -7,7 +7,7 @@
 //! | `frame`, `files`, `store`, `segments`, `notes` | records in files, those files, what is known of them, and what of them was delivered |
 //! | `stream` | a Valkey or Redis that several crosslinks share, in place of the disk |
 //! | `source` | one of the two, for whoever reads there |
-//! | `delivery` | from there to the service, with `lanes`, `circuit` and `client` |
+//! | `delivery` | from there to the service, with `lanes`, `circuit` and `client`; `complaint` says what happens often |
 //! | `dead_letters`, `resend` | what the service refused, and how it is sent once more |
 //!
 //! The way of an event: [`Outbox::accept`] puts it into a queue, one thread writes what has come to the newest segment,
@@ -17,6 +17,7 @@
 
 mod circuit;
 mod client;
+mod complaint;
 mod dead_letters;
 mod delivery;
 mod event;
@@ -47,7 +48,7 @@ pub use event::{Event, Kind, Properties, Record, What};
 pub use resend::{Resent, resend};
 pub use stream::StreamLetters;
 
-use crate::metrics::{Fate, OutboxCounts};
+use crate::metrics::{Fate, Hindrance, OutboxCounts};
 use crate::settings::{LiveSites, OutboxPlace, OutboxSettings};
 use client::Client;
 use delivery::{Delivery, Ending};
@@ -171,6 +172,20 @@ fn places(
     }
 }
 
+/// Says when the outbox begins to be full.
+fn is_full(counts: &OutboxCounts) {
+    if counts.hinders(Hindrance::Full, true) {
+        tracing::warn!("the outbox is full: no events are accepted until KISSmetrics has taken some that wait");
+    }
+}
+
+/// Says when the outbox is full no more: not for each event that goes, but when there is room for a while.
+fn takes(counts: &OutboxCounts, bytes: u64, most: u64) {
+    if bytes <= most - (most / 32).min(ENOUGH_ROOM) && counts.hinders(Hindrance::Full, false) {
+        tracing::info!("the outbox has room again: events are accepted");
+    }
+}
+
 /// The outbox's threads.
 pub struct Running {
     outbox: Outbox,
@@ -224,5 +239,7 @@ impl fmt::Display for Refused {
     }
 }
 
+/// For some 10,000 events.
+const ENOUGH_ROOM: u64 = 4 * 1024 * 1024;
 /// How long a disk is waited for at the end.
 const LAST_WRITES: Duration = Duration::from_secs(5);

@@ -79,6 +79,20 @@ pairs:
         text.split("{\"site\"").skip(1).map(str::to_owned).collect()
     }
 
+    /// With the server API.
+    pub fn with_api(mut self) -> Self {
+        let token = self.folder.path().join("token");
+        fs::write(&token, TOKEN).unwrap();
+        self.config = format!("{}api: {{ token_file: {} }}\n", self.config, token.display());
+        self
+    }
+
+    pub fn serve(&self) -> Served {
+        let mut service = Service::serve(crosslink(), &self.config, None);
+        service.listening(1);
+        Served(service)
+    }
+
     /// Runs `crosslink outbox` and gives whether it succeeded and what it printed.
     pub fn command(&self, arguments: &[&str]) -> (bool, String) {
         let config = self.folder.path().join("crosslink.yaml");
@@ -613,6 +627,25 @@ fn a_full_outbox_refuses_new_events_or_drops_the_oldest() {
 }
 
 #[test]
+fn a_full_outbox_is_seen_until_there_is_room() {
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), ", max_bytes: 1MiB").with_api();
+    let served = site.serve();
+    let event = format!(r#"{{"person":"bob","event":"Paid","properties":{{"Text":"{}"}}}}"#, "x".repeat(5000));
+    let list = format!("[{}]", vec![event; 50].join(","));
+    let full = (0..).find(|number: &u32| served.post(&number.to_string(), &list) == 503);
+    assert!((3..5).contains(&full.unwrap()), "{full:?}");
+    let accepting = || value(&served.metrics(), "crosslink_outbox_accepting");
+    assert_eq!(accepting(), 0);
+    assert!(served.page("/").contains("the outbox is full"));
+    served.0.said("the outbox is full: no events are accepted");
+    service.is(Mood::Fine);
+    eventually("room", || (accepting() == 1).then_some(()));
+    served.0.said("the outbox has room again");
+    assert_eq!(served.0.events().matches("the outbox is full").count(), 1);
+}
+
+#[test]
 fn on_a_full_disk_events_are_refused_until_there_is_room() {
     if !needs(&["prlimit"]) {
         return;
@@ -749,27 +782,41 @@ fn only_one_program_has_an_outbox_and_no_key_is_anywhere() {
 }
 
 /// A `crosslink serve` with an outbox.
-struct Served(Service);
+pub struct Served(Service);
 
 fn serve(site: &Site) -> Served {
-    let mut service = Service::serve(crosslink(), &site.config, None);
-    service.listening(1);
-    Served(service)
+    site.serve()
 }
 
+const TOKEN: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+
 impl Served {
-    fn metrics(&self) -> String {
+    pub fn service(&self) -> &Service {
+        &self.0
+    }
+
+    pub fn metrics(&self) -> String {
         self.page("/metrics")
     }
 
+    /// Tells the server API something under a name.
+    pub fn post(&self, name: &str, body: &str) -> u16 {
+        let ask = format!(
+            "POST /v1/record HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
+             Content-Type: application/json\r\nIdempotency-Key: {name}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        Client::connect(self.0.admin()).send(ask.as_bytes()).reply().unwrap().status
+    }
+
     /// What the operator's port answers.
-    fn page(&self, target: &str) -> String {
+    pub fn page(&self, target: &str) -> String {
         let ask = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         Client::connect(self.0.admin()).send(ask.as_bytes()).reply().unwrap().body
     }
 }
 
-fn value(metrics: &str, name: &str) -> i64 {
+pub fn value(metrics: &str, name: &str) -> i64 {
     let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     found.unwrap_or_else(|| panic!("{name} in {metrics}")).parse().unwrap()
 }

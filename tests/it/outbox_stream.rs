@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::kissmetrics::{Kissmetrics, Mood};
-use crate::outbox::{Run, Site, Source, told};
+use crate::outbox::{Run, Site, Source, told, value};
 use crate::redis::Redis;
 use crate::support::{Client, PATIENCE, Service, crosslink, eventually, needs};
 
@@ -202,19 +202,8 @@ fn what_a_program_asks_again_under_the_same_name_counts_once() {
     let store = Redis::start(&[]);
     let service = Kissmetrics::start(Mood::Fine);
     let site = site(&store, &service, "");
-    let token = site.folder.path().join("token");
-    std::fs::write(&token, "0f1e2d3c4b5a69788796a5b4c3d2e1f0").unwrap();
-    let config = format!("{}api: {{ token_file: {} }}\n", site.config, token.display());
-    let served = Service::serve(crosslink(), &config, None);
-    let post = |name: &str| {
-        let body = r#"{"person":"bob","event":"Paid"}"#;
-        let ask = format!(
-            "POST /v1/record HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer 0f1e2d3c4b5a69788796a5b4c3d2e1f0\r\n\
-             Content-Type: application/json\r\nIdempotency-Key: {name}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        Client::connect(served.admin()).send(ask.as_bytes()).reply().unwrap().status
-    };
+    let served = site.with_api().serve();
+    let post = |name: &str| served.post(name, r#"{"person":"bob","event":"Paid"}"#);
     let state = || ask::<Option<String>>(&store, &["GET", "crosslink:last"]);
     eventually("the store", || (post("order-1") == 202).then_some(()));
     eventually("the first one", || (service.told().len() == 1).then_some(()));
@@ -227,6 +216,37 @@ fn what_a_program_asks_again_under_the_same_name_counts_once() {
     eventually("the second one, twice", || (service.told().len() == 3).then_some(()));
     assert_eq!(service.counted(), 2, "{:?}", service.told());
     await_emptiness(&store);
+}
+
+#[test]
+fn it_is_seen_whether_the_store_is_there_without_an_event() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let mut store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = site(&store, &service, "").with_api();
+    store.kill();
+    let served = site.serve();
+    let accepting = |is_so: i64| {
+        eventually("it to be seen", || {
+            (value(&served.metrics(), "crosslink_outbox_accepting") == is_so).then_some(served.page("/"))
+        })
+    };
+    assert!(accepting(0).contains("its store is away"));
+    store.resume();
+    assert!(accepting(1).contains("0 events wait"));
+    eventually("the store", || (served.post("order-1", r#"{"person":"bob","event":"Paid"}"#) == 202).then_some(()));
+    let old = || (value(&served.metrics(), "crosslink_outbox_oldest_seconds") > 0).then_some(());
+    eventually("an old event", old);
+    store.kill();
+    assert!(accepting(0).contains("1 events wait, the oldest for "));
+    old().unwrap();
+    assert_eq!(served.post("order-2", r#"{"person":"bob","event":"Paid"}"#), 503);
+    served.service().said("\"task\":\"take events\"");
+    served.service().said("no events are accepted");
+    store.resume();
+    accepting(1);
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub struct StreamLetters {
 
 impl StreamLetters {
     pub(in super::super) fn of(place: StreamPlace, most_bytes: u64) -> Self {
-        Self { server: Mutex::new(Server::of(place)), most_bytes }
+        Self { server: Mutex::new(Server::of(place, "keep dead letters")), most_bytes }
     }
 
     /// Adds one, or writes it anew.

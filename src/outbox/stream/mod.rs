@@ -6,7 +6,7 @@
 //!
 //! The scripts beside this file run in the store, each as a whole. `NAME:3` is the stream of part 3, `NAME:3:owner`
 //! whose it is; `NAME:last` is the last number that was given to an event, which with the part makes its id; `NAME:bytes` is
-//! how many bytes wait, `NAME:members` who was there when, and `NAME:dead` the dead letters.
+//! how many bytes wait, `NAME:members` who was there when, `NAME:dead` the dead letters and `NAME:dead:bytes` their length.
 
 mod letters;
 mod server;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::segments::Place;
 use super::store::Kept;
-use crate::metrics::{Fate, OutboxCounts};
+use crate::metrics::{Fate, Hindrance, OutboxCounts};
 use crate::settings::StreamPlace;
 
 pub use letters::StreamLetters;
@@ -55,7 +55,7 @@ impl Stream {
         let now = Instant::now();
         let me = format!("{:016x}", getrandom::u64()?);
         Ok(Self {
-            server: Server::of(place),
+            server: Server::of(place, "give events"),
             counts,
             me,
             parts: HashMap::new(),
@@ -74,7 +74,9 @@ impl Stream {
         if now < self.again {
             return Vec::new();
         }
-        let kept = self.flush().and_then(|()| self.take(now, most)).unwrap_or_else(|_| {
+        let taken = self.flush().and_then(|()| self.take(now, most));
+        self.counts.hinders(Hindrance::Away, taken.is_err());
+        let kept = taken.unwrap_or_else(|_| {
             // What the store gave and did not arrive here comes again with the parts.
             self.lose_all();
             Vec::new()

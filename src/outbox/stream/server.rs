@@ -10,6 +10,8 @@ use crate::settings::StreamPlace;
 /// A store that is asked by one thread.
 pub(super) struct Server {
     place: StreamPlace,
+    /// What it is asked to do, for the log.
+    task: &'static str,
     connection: Option<Connection>,
     /// After a failure: the last pause, and when it is over.
     rest: Option<(Duration, Instant)>,
@@ -17,8 +19,8 @@ pub(super) struct Server {
 
 impl Server {
     /// Connects with the first question.
-    pub(super) fn of(place: StreamPlace) -> Self {
-        Self { place, connection: None, rest: None }
+    pub(super) fn of(place: StreamPlace, task: &'static str) -> Self {
+        Self { place, task, connection: None, rest: None }
     }
 
     /// Runs a script with the name of the stream, and what else there is.
@@ -42,18 +44,18 @@ impl Server {
         if self.rest.is_some_and(|(_, until)| Instant::now() < until) {
             return Err(io::Error::other("the store is away"));
         }
-        let store = &self.place;
+        let (store, task) = (&self.place, self.task);
         match ask(&mut self.connection, store, question) {
             Ok(answer) => {
                 if self.rest.take().is_some() {
-                    tracing::info!(%store, "the store of the outbox can be used again");
+                    tracing::info!(%store, task, "the store of the outbox can be used again");
                 }
                 Ok(answer)
             }
             Err(error) => {
                 let error = told(&error);
                 if self.rest.is_none() {
-                    tracing::warn!(%store, error, "the store of the outbox can't be used");
+                    tracing::warn!(%store, task, error, "the store of the outbox can't be used");
                 }
                 // An answer that comes late must not be taken for that of the next question.
                 self.connection = None;
