@@ -157,7 +157,7 @@ impl OutboxCounts {
     }
 
     /// Notes how many dead letters there are.
-    pub fn dead(&self, letters: usize) {
+    pub fn dead(&self, letters: u64) {
         self.dead_letters.set(i64::try_from(letters).unwrap_or(i64::MAX));
     }
 

@@ -169,7 +169,7 @@ impl Delivery {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the journal can't be read; after a start anew, what is damaged is cut");
+                    tracing::error!(%error, "the journal can't be read: it is tried again");
                     state.read_again = Some(now + PAUSE);
                     return;
                 }
@@ -338,8 +338,11 @@ impl Delivery {
         self.state.counted = Some(Instant::now());
         let looks = self.letters.looks();
         if looks != self.state.letters {
-            self.state.letters = looks;
-            self.counts.dead(self.letters.read().map_or(0, |letters| letters.all.len()));
+            // While they can't be read, the last number stays.
+            if let Ok(number) = self.letters.number() {
+                self.state.letters = looks;
+                self.counts.dead(number);
+            }
         }
     }
 }

@@ -128,14 +128,18 @@ impl Outbox {
     /// through a `kill -9`, and has them on the disk a second later.
     ///
     /// # Errors
-    /// They were not accepted. After an error of the disk one may still be delivered.
+    /// They were not accepted, or it took over ten seconds. After an error of the disk one may still be delivered.
     pub async fn accept_durably(&self, events: Vec<Event>) -> Result<(), Refused> {
         if events.is_empty() {
             return Ok(());
         }
         let (tell, told) = oneshot::channel();
         self.push(events, Some(tell))?;
-        told.await.unwrap_or(Err(Refused::Stopping))
+        match timeout(PATIENCE, told).await {
+            Ok(told) => told.unwrap_or(Err(Refused::Stopping)),
+            // The disk hangs. Perhaps they are written all the same.
+            Err(_) => Err(Refused::NoRoom),
+        }
     }
 
     fn push(&self, events: Vec<Event>, tell: Option<oneshot::Sender<Result<(), Refused>>>) -> Result<(), Refused> {
@@ -239,6 +243,8 @@ impl fmt::Display for Refused {
     }
 }
 
+/// For a disk or a store to take events that somebody waits for.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// For some 10,000 events.
 const ENOUGH_ROOM: u64 = 4 * 1024 * 1024;
 /// How long a disk is waited for at the end.
