@@ -36,7 +36,7 @@ pub enum Fate {
 pub enum Attempt {
     /// 2xx.
     Ok,
-    /// 5xx.
+    /// 5xx, 408 or 429.
     ServerError,
     /// Any other status.
     Refused,

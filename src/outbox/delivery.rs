@@ -129,6 +129,11 @@ impl Delivery {
         loop {
             let now = Instant::now();
             self.read(now);
+            if self.source.has_lost() {
+                let source = &self.source;
+                self.state.held.retain(|place| source.holds(place));
+                self.state.channels.values_mut().for_each(|channel| channel.lanes.retain(|place| source.holds(place)));
+            }
             self.send(now);
             self.report(now);
             let is_closed = ending.closed.is_cancelled();

@@ -97,6 +97,11 @@ impl Outbox {
         if let Err(error) = letters.mend() {
             tracing::error!(%error, "the dead letters can't be used; the rest goes on without them");
         }
+        // How many wait in a stream is known once it was read.
+        if let (OutboxPlace::Directory(directory), Ok(dead_letters)) = (&settings.place, letters.number()) {
+            let (waiting, ..) = counts.state();
+            tracing::info!(directory = %directory.display(), waiting, dead_letters, "outbox opened");
+        }
         let client = Client::new(settings).map_err(io::Error::other)?;
         let (parallel, state) = (settings.parallel, delivery::UnderWay::default());
         let delivery = Delivery { source, sites, counts: Arc::clone(&counts), grown, client, parallel, letters, state };
@@ -211,7 +216,10 @@ impl Running {
             (written, delivery.join())
         });
         match timeout(drain + LAST_WRITES, ended).await {
-            Ok(Ok((Ok(()), Ok(())))) => {}
+            Ok(Ok((Ok(()), Ok(())))) => {
+                let (waiting, _, dead_letters) = outbox.counts.state();
+                tracing::info!(waiting, dead_letters, "outbox closed");
+            }
             Ok(_) => tracing::error!("a thread of the outbox broke off"),
             // A disk that does not answer keeps nobody from stopping.
             Err(_) => tracing::error!("the outbox could not be closed in time; what it had not written is lost"),

@@ -487,6 +487,18 @@ fn what_was_refused_at_a_site_that_is_gone_is_sent_to_another() {
 }
 
 #[test]
+fn what_passes_is_tried_again_whatever_the_status() {
+    let service = Kissmetrics::start(Mood::Status(429));
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    source.accept(&told("bob", "alias\tcarol"));
+    eventually("a request", || (service.asked() > 0).then_some(()));
+    service.is(Mood::Fine);
+    eventually("the event", || (service.counted() == 1).then_some(()));
+    source.finish();
+}
+
+#[test]
 fn the_first_failure_is_said_with_its_cause() {
     let service = Kissmetrics::start(Mood::Status(503));
     let site = Site::new(&service.endpoint(), "");
