@@ -26,21 +26,24 @@ struct Kept {
 
 type Names = HashMap<u64, Asked>;
 
-/// What was asked, and the answer, once it is there.
+/// What was asked and when, and the answer, once it is there.
 #[derive(Clone)]
-struct Asked {
+pub(super) struct Asked {
     body: u64,
-    answer: Arc<OnceCell<Reply>>,
+    /// In seconds since 1970. Whoever asks again tells of the same moment: the first time may have been heard all the
+    /// same.
+    pub at: u64,
+    pub answer: Arc<OnceCell<Reply>>,
 }
 
 impl Answered {
-    /// The place for the answer to a request; `None` if the same name stood at another one.
-    pub(super) fn entry(&self, path: &str, name: &str, body: &[u8]) -> Option<Arc<OnceCell<Reply>>> {
+    /// The place for the answer to a request of now; `None` if the same name stood at another one.
+    pub(super) fn entry(&self, path: &str, name: &str, body: &[u8], now: u64) -> Option<Asked> {
         // Numbers made with a secret, so that nobody can look for two texts with the same one.
         let (name, body) = (self.hasher.hash_one((path, name)), self.hasher.hash_one(body));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let known = kept.newer.get(&name).or_else(|| kept.older.get(&name)).cloned();
-        let asked = known.unwrap_or_else(|| Asked { body, answer: Arc::default() });
+        let asked = known.unwrap_or_else(|| Asked { body, at: now, answer: Arc::default() });
         if asked.body != body {
             return None;
         }
@@ -48,7 +51,7 @@ impl Answered {
         if kept.newer.len() >= MOST_NAMES {
             kept.older = take(&mut kept.newer);
         }
-        Some(asked.answer)
+        Some(asked)
     }
 }
 
@@ -62,19 +65,20 @@ mod tests {
     #[test]
     fn a_name_keeps_its_place_while_there_are_few_others() {
         let answered = Answered::default();
-        let first = answered.entry("/v1/record", "name", b"body").unwrap();
-        let same = |other: &Arc<OnceCell<Reply>>| Arc::ptr_eq(&first, other);
-        assert!(answered.entry("/v1/record", "name", b"body").is_some_and(|other| same(&other)));
-        assert!(answered.entry("/v1/record", "name", b"another").is_none());
-        assert!(answered.entry("/v1/alias", "name", b"body").is_some_and(|other| !same(&other)));
+        let entry = |path, name: &str, body, now| answered.entry(path, name, body, now);
+        let first = entry("/v1/record", "name", b"body", 1).unwrap();
+        let same = |other: &Asked| Arc::ptr_eq(&first.answer, &other.answer) && other.at == 1;
+        assert!(entry("/v1/record", "name", b"body", 2).is_some_and(|other| same(&other)));
+        assert!(entry("/v1/record", "name", b"another", 2).is_none());
+        assert!(entry("/v1/alias", "name", b"body", 2).is_some_and(|other| !same(&other)));
         for number in 0..MOST_NAMES {
-            answered.entry("/v1/record", &number.to_string(), b"").unwrap();
+            entry("/v1/record", &number.to_string(), b"", 3).unwrap();
         }
-        assert!(answered.entry("/v1/record", "name", b"body").is_some_and(|other| same(&other)));
+        assert!(entry("/v1/record", "name", b"body", 4).is_some_and(|other| same(&other)));
         for number in 0..3 * MOST_NAMES {
-            answered.entry("/v1/record", &number.to_string(), b"").unwrap();
+            entry("/v1/record", &number.to_string(), b"", 5).unwrap();
         }
-        assert!(answered.entry("/v1/record", "name", b"body").is_some_and(|other| !same(&other)));
+        assert!(entry("/v1/record", "name", b"body", 6).is_some_and(|other| !same(&other)));
         let kept = answered.kept.lock().unwrap();
         assert!(kept.newer.len() + kept.older.len() <= 2 * MOST_NAMES);
     }

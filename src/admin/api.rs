@@ -54,23 +54,24 @@ impl Api {
     pub(super) async fn answer(&self, head: Parts, body: Incoming, linker: &Linker) -> Response<Content> {
         let told = async {
             let read = self.read(&head, body).await?;
-            let Some(key) = head.headers.get(KEY) else { return self.take(&head, &read, linker).await };
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let Some(key) = head.headers.get(KEY) else { return self.take(&head, &read, linker, now).await };
             let is_key = (1..=255).contains(&key.len()) && key.as_bytes().iter().all(u8::is_ascii_graphic);
             let key = key.to_str().ok().filter(|_| is_key);
             let key = key.ok_or_else(|| bad("bad_key", "Idempotency-Key has 1 to 255 visible characters"))?;
-            let entry = self.answered.entry(head.uri.path(), key, &read).ok_or_else(|| {
+            let asked = self.answered.entry(head.uri.path(), key, &read, now).ok_or_else(|| {
                 let message = "this Idempotency-Key came with another body before";
                 Reply::error(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", message)
             })?;
             // Whoever asks twice at once waits for the first answer. What can be tried again is not remembered.
-            entry.get_or_try_init(|| self.take_whole(&head, &read, linker)).await.cloned()
+            asked.answer.get_or_try_init(|| self.take_whole(&head, &read, linker, asked.at)).await.cloned()
         };
         told.await.unwrap_or_else(|reply: Reply| reply).response()
     }
 
     /// The same as [`Self::take`], where an answer that stays what it is however often it is asked for is no error.
-    async fn take_whole(&self, head: &Parts, body: &[u8], linker: &Linker) -> Result<Reply, Reply> {
-        let taken = self.take(head, body, linker).await;
+    async fn take_whole(&self, head: &Parts, body: &[u8], linker: &Linker, now: u64) -> Result<Reply, Reply> {
+        let taken = self.take(head, body, linker, now).await;
         taken.or_else(|reply| if reply.more.is_some() { Err(reply) } else { Ok(reply) })
     }
 
@@ -105,9 +106,8 @@ impl Api {
         }
     }
 
-    /// Takes all that a body tells, or nothing of it.
-    async fn take(&self, head: &Parts, body: &[u8], linker: &Linker) -> Result<Reply, Reply> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    /// Takes all that a body tells, or nothing of it. What has no time of its own was now.
+    async fn take(&self, head: &Parts, body: &[u8], linker: &Linker, now: u64) -> Result<Reply, Reply> {
         let Ordered { events, results } = order::read(head.uri.path(), body, linker, now).map_err(refused)?;
         self.outbox.accept_durably(events).await.map_err(not_taken)?;
         let body = json!({ "results": results }).to_string();

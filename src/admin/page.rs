@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use crate::explain::{Explained, Question, Unaskable, explain};
 use crate::link::Pair;
-use crate::metrics::{Metrics, OutboxCounts};
+use crate::metrics::{Hindrance, Metrics, OutboxCounts};
 use crate::rules::Rules;
 
 /// The link that somebody wants explained.
@@ -94,8 +94,10 @@ fn outbox_state(outbox: &OutboxCounts) -> Markup {
         (waiting) " events wait"
         @if waiting > 0 { ", the oldest for " (humantime::format_duration(Duration::from_secs(oldest))) }
         @if dead > 0 { "; " (dead) " were refused, and set aside" }
-        @if outbox.open_circuits.get() > 0 { "; KISSmetrics does not answer" }
-        @if outbox.accepting.get() == 0 { "; its disk or store takes nothing" }
+        @if outbox.open_circuits.get() > 0 { "; KISSmetrics takes no events" }
+        @if outbox.is_hindered_by(Hindrance::Away) { "; its store is away, or fails" }
+        @else if outbox.is_hindered_by(Hindrance::Unwritable) { "; its disk or store takes nothing" }
+        @if outbox.is_hindered_by(Hindrance::Full) { "; the outbox is full" }
     }
 }
 

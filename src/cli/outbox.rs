@@ -10,7 +10,7 @@ use clap::Subcommand;
 use super::{ConfigFile, Failure, count, print, runtime};
 use crate::config::Config;
 use crate::metrics::Attempt;
-use crate::outbox::{DeadLetter, DeadLetters, Kind, LetterId, Resent, resend};
+use crate::outbox::{DeadLetter, DeadLetters, Kind, LetterId, Letters, Resent, resend};
 use crate::settings::{OutboxPlace, OutboxSettings};
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ enum Action {
     /// Show them as a whole, with their identities, which belong to your visitors
     Show(Chosen),
     /// Send them again; those that are refused again stay
-    Retry(Chosen),
+    Retry(Again),
     /// Take them away for good
     Drop(Chosen),
 }
@@ -49,11 +49,20 @@ struct Chosen {
     config: ConfigFile,
 }
 
+#[derive(Debug, clap::Args)]
+struct Again {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Send those whose site no pair has any more to this one, named as `list` does
+    #[arg(long, value_name = "SITE")]
+    to_site: Option<String>,
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.action {
         Action::List(Configured { config }) => list(&DeadBox::of(config)?),
         Action::Show(chosen) => show(chosen),
-        Action::Retry(chosen) => retry(chosen),
+        Action::Retry(again) => retry(again),
         Action::Drop(chosen) => {
             let dead = DeadBox::of(&chosen.config)?;
             let letters = dead.chosen(chosen)?;
@@ -83,7 +92,7 @@ impl DeadBox {
         Ok(Self { config, settings, letters })
     }
 
-    fn read(&self) -> Result<Vec<DeadLetter>, Failure> {
+    fn read(&self) -> Result<Letters, Failure> {
         self.letters.read().map_err(|error| self.failed(&error))
     }
 
@@ -101,7 +110,7 @@ impl DeadBox {
 
     /// Those that the arguments name.
     fn chosen(&self, chosen: &Chosen) -> Result<Vec<DeadLetter>, Failure> {
-        let mut letters = self.read()?;
+        let mut letters = self.read()?.all;
         if let Some(id) = chosen.ids.iter().find(|id| !letters.iter().any(|letter| letter.id == **id)) {
             return Err(Failure::new(
                 format!("there is no event {id}"),
@@ -114,7 +123,7 @@ impl DeadBox {
 }
 
 fn list(dead: &DeadBox) -> Result<(), Failure> {
-    let letters = dead.read()?;
+    let Letters { all: letters, unreadable } = dead.read()?;
     let mut shown = String::new();
     if !letters.is_empty() {
         // Writing to a text does not fail.
@@ -122,17 +131,22 @@ fn list(dead: &DeadBox) -> Result<(), Failure> {
     }
     for DeadLetter { id, record, why, since } in &letters {
         let site = printable(&record.site);
-        let _ = writeln!(shown, "{id:<9}{:<22}{:<8}{why}, {site}", time(*since), record.kind());
+        let _ = writeln!(shown, "{id:<9}{:<22}{:<8}{}, {site}", time(*since), record.kind(), printable(why));
     }
     let _ = writeln!(shown, "{}", count(letters.len(), "event"));
-    print(&shown)
+    print(&shown)?;
+    if unreadable == 0 {
+        return Ok(());
+    }
+    let hint = "the next start of the service mends it, and keeps a copy: docs/outbox.md";
+    Err(Failure::new(format!("parts of what was set aside can't be read: {unreadable}"), hint))
 }
 
 fn show(chosen: &Chosen) -> Result<(), Failure> {
     let mut shown = String::new();
     for DeadLetter { id, record, why, since } in DeadBox::of(&chosen.config)?.chosen(chosen)? {
         // Writing to a text does not fail.
-        let _ = writeln!(shown, "{id}: refused {}, {why}", time(since));
+        let _ = writeln!(shown, "{id}: refused {}, {}", time(since), printable(&why));
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(shown, "  {name}: {}", printable(value));
         };
@@ -151,9 +165,19 @@ fn show(chosen: &Chosen) -> Result<(), Failure> {
     print(&shown)
 }
 
-fn retry(chosen: &Chosen) -> Result<(), Failure> {
+fn retry(Again { chosen, to_site }: &Again) -> Result<(), Failure> {
     let dead = DeadBox::of(&chosen.config)?;
-    let letters = dead.chosen(chosen)?;
+    let (sites, mut letters) = (&dead.config.sites, dead.chosen(chosen)?);
+    if let Some(site) = to_site {
+        if !sites.contains_key(site.as_str()) {
+            let mut known: Vec<_> = sites.keys().map(|name| format!("`{name}`")).collect();
+            known.sort();
+            let problem = format!("no pair has the site `{site}`; there are: {}", known.join(", "));
+            return Err(Failure::new(problem, "take one of them, as a whole"));
+        }
+        let homeless = letters.iter_mut().filter(|letter| !sites.contains_key(letter.record.site.as_str()));
+        homeless.for_each(|letter| letter.record.site.clone_from(site));
+    }
     let mut progress = Progress::of(letters.len());
     let (mut delivered, mut kept, mut removed) = (BTreeSet::new(), Vec::new(), Ok(()));
     let mut tell = |resent: Resent| {
@@ -172,11 +196,18 @@ fn retry(chosen: &Chosen) -> Result<(), Failure> {
     sent.map_err(|error| Failure::new(format!("nothing can be sent: {error}"), "look at `outbox.ca_file`"))?;
     removed.and_then(|()| dead.letters.remove(&delivered)).map_err(|error| dead.failed(&error))?;
     let mut shown = format!("{} delivered\n", count(delivered.len(), "event"));
-    for Resent { id, why, .. } in kept.iter().take(MOST_SHOWN) {
-        // Writing to a text does not fail.
-        let _ = writeln!(shown, "{id} stays: {why}");
-    }
     let left = progress.all - delivered.len();
+    // Writing to a text does not fail.
+    match kept.last() {
+        Some(last) if kept.len() + delivered.len() < progress.all => {
+            let _ = writeln!(shown, "given up after ten without an answer: {}", printable(&last.why));
+        }
+        _ => {
+            for Resent { id, why, .. } in kept.iter().take(MOST_SHOWN) {
+                let _ = writeln!(shown, "{id} stays: {}", printable(why));
+            }
+        }
+    }
     if left > 0 {
         let _ = writeln!(shown, "{} left", count(left, "event"));
     }
@@ -221,7 +252,8 @@ fn write_progress(text: &str) {
 }
 
 fn time(seconds: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+    // The last second that has four digits for its year.
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799))).to_string()
 }
 
 /// What came from elsewhere, fit for a terminal.

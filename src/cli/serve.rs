@@ -180,7 +180,12 @@ fn start_outbox(
     let Some(settings) = &fixed.outbox else { return Ok(None) };
     let started = Outbox::start(settings, Arc::clone(sites), metrics.add_outbox(), stop.clone(), fixed.limits.drain);
     started.map(Some).map_err(|error| {
-        let hint = "give each crosslink a directory of its own, and look at who may write to it";
+        let hint = match error.kind() {
+            io::ErrorKind::ResourceBusy => "give each crosslink a directory of its own",
+            io::ErrorKind::PermissionDenied => "give it, and all that is in it, to the user under whom crosslink runs",
+            io::ErrorKind::StorageFull => "make room on its disk",
+            _ => "look at its disk, and at what the system says of it",
+        };
         Failure::new(format!("the outbox in {} can't be used: {error}", settings.place), hint)
     })
 }

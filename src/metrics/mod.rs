@@ -20,7 +20,7 @@ use crate::link::{Class, Decision, HandOff, Identify, Land, NotCarried, Outcome,
 use by_core::{ByCore, Refusals, RequestDurations, UnheardHeaders};
 use by_pair::{ByPair, Collected, Counters, Family};
 
-pub use outbox::{Attempt, Fate, OutboxCounts};
+pub use outbox::{Attempt, Fate, Hindrance, OutboxCounts};
 
 /// All counters of the process; they live as long as it does, over every reload.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What is counted of the outbox.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::metrics::counter::Counter;
@@ -11,23 +11,23 @@ use prometheus_client::registry::{Registry, Unit};
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is in the journal.
+    /// It is in the journal, or in the stream.
     Accepted,
     /// KISSmetrics has it.
     Delivered,
     /// It was refused, and is among the dead letters.
     Dead,
-    /// It was in the journal, and gave way to newer ones.
+    /// It was accepted, and gave way to newer ones.
     Dropped,
-    /// It was not accepted, because the journal is as large as it may be.
+    /// It was not accepted, because the journal or the stream is as large as it may be.
     Full,
-    /// It was not accepted, because the disk is full or fails.
+    /// It was not accepted, because the disk or the store is full, fails or is away.
     NoRoom,
     /// It was not accepted, because too many came at once.
     Busy,
     /// It was not accepted, because no request can tell it.
     TooLarge,
-    /// A part of the journal could not be read; how many events it held is not known.
+    /// A part of the journal or of the stream could not be read; how many events it held is not known.
     Torn,
 }
 
@@ -36,7 +36,7 @@ pub enum Fate {
 pub enum Attempt {
     /// 2xx.
     Ok,
-    /// 5xx.
+    /// 5xx, 408 or 429.
     ServerError,
     /// Any other status.
     Refused,
@@ -44,6 +44,17 @@ pub enum Attempt {
     Timeout,
     /// No connection, or one that broke.
     Unreachable,
+}
+
+/// What keeps events from being accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// The store of a stream does not answer.
+    Away,
+    /// The disk or the store takes nothing.
+    Unwritable,
+    /// The journal or the stream is as large as it may be.
+    Full,
 }
 
 /// The counters of the outbox.
@@ -55,9 +66,10 @@ pub struct OutboxCounts {
     bytes: Gauge,
     oldest_seconds: Gauge,
     dead_letters: Gauge,
-    /// Whether events are accepted.
-    pub accepting: Gauge,
-    /// How many services are not asked for now, because they don't answer.
+    accepting: Gauge,
+    /// A bit for each [`Hindrance`] that there is.
+    hindrances: AtomicU8,
+    /// How many services are not asked for now, because they take nothing.
     pub open_circuits: Gauge,
     /// When the oldest event that waits was accepted, in seconds since 1970; 0 for none.
     oldest: AtomicU64,
@@ -84,18 +96,19 @@ impl OutboxCounts {
             oldest_seconds: Gauge::default(),
             dead_letters: Gauge::default(),
             accepting: Gauge::default(),
+            hindrances: AtomicU8::new(0),
             open_circuits: Gauge::default(),
             oldest: AtomicU64::new(0),
         };
-        registry.register("outbox_waiting", "Events in the journal that were not delivered", counts.waiting.clone());
-        registry.register_with_unit("outbox", "What the journal takes on the disk", Unit::Bytes, counts.bytes.clone());
+        registry.register("outbox_waiting", "Events that were not delivered yet", counts.waiting.clone());
+        let help = "What the journal takes on the disk, or what waits in the stream";
+        registry.register_with_unit("outbox", help, Unit::Bytes, counts.bytes.clone());
         let help = "For how long the oldest event has waited";
         registry.register_with_unit("outbox_oldest", help, Unit::Seconds, counts.oldest_seconds.clone());
         registry.register("outbox_dead_letters", "Events that were refused and kept", counts.dead_letters.clone());
         registry.register("outbox_accepting", "Whether events are accepted", counts.accepting.clone());
-        let help = "Services that are not asked for now, because they don't answer";
+        let help = "Sites whose service is not asked for now, because it takes nothing";
         registry.register("outbox_open_circuits", help, counts.open_circuits.clone());
-        counts.accepting.set(1);
         counts
     }
 
@@ -113,10 +126,24 @@ impl OutboxCounts {
         }
     }
 
-    /// Notes how many events the journal holds that were not delivered, and how many bytes it takes.
+    /// Notes how many events wait that were not delivered, and how many bytes they and their like take.
     pub fn holds(&self, waiting: u64, bytes: u64) {
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Notes that something keeps events from being accepted, or does so no more; whether that is new.
+    pub fn hinders(&self, what: Hindrance, is_so: bool) -> bool {
+        let bit = what.bit();
+        let set = |bits: u8| if is_so { bits | bit } else { bits & !bit };
+        let before = self.hindrances.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| Some(set(bits)));
+        let (Ok(before) | Err(before)) = before;
+        set(before) != before
+    }
+
+    /// Whether something keeps events from being accepted.
+    pub fn is_hindered_by(&self, what: Hindrance) -> bool {
+        self.hindrances.load(Ordering::Relaxed) & what.bit() != 0
     }
 
     /// Notes when the oldest event that waits was accepted, in seconds since 1970.
@@ -124,8 +151,13 @@ impl OutboxCounts {
         self.oldest.store(accepted.unwrap_or(0), Ordering::Relaxed);
     }
 
+    /// How many bytes were noted last.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.bytes.get()).unwrap_or(0)
+    }
+
     /// Notes how many dead letters there are.
-    pub fn dead(&self, letters: usize) {
+    pub fn dead(&self, letters: u64) {
         self.dead_letters.set(i64::try_from(letters).unwrap_or(i64::MAX));
     }
 
@@ -142,6 +174,13 @@ impl OutboxCounts {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let age = if oldest == 0 { 0 } else { now.saturating_sub(oldest) };
         self.oldest_seconds.set(i64::try_from(age).unwrap_or(i64::MAX));
+        self.accepting.set(i64::from(self.hindrances.load(Ordering::Relaxed) == 0));
+    }
+}
+
+impl Hindrance {
+    fn bit(self) -> u8 {
+        1 << self as u8
     }
 }
 

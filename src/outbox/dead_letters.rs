@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -14,9 +14,9 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::event::Record;
-use super::frame::{self, Frames, HEADER};
+use super::files::{self, private};
+use super::frame::{self, Found, HEADER};
 use super::segments::Place;
-use super::store::private;
 use super::stream::StreamLetters;
 use crate::settings::{OutboxPlace, OutboxSettings};
 
@@ -50,6 +50,14 @@ pub struct DeadLetter {
     pub since: u64,
 }
 
+/// What there is of them.
+pub struct Letters {
+    /// The oldest first.
+    pub all: Vec<DeadLetter>,
+    /// How many more there are, or were, that can't be read.
+    pub unreadable: u64,
+}
+
 /// Names a dead letter: where it stood in the journal, as `7-12`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LetterId(u64, u32);
@@ -65,7 +73,7 @@ impl DeadLetters {
         }
     }
 
-    /// Cuts off what a crash left half written.
+    /// Makes whole what a crash or a disk has damaged.
     pub(super) fn mend(&self) -> io::Result<()> {
         match self {
             Self::File(file) => file.mend(),
@@ -81,17 +89,15 @@ impl DeadLetters {
         }
     }
 
-    /// All of them, the oldest first.
+    /// All of them.
     ///
     /// # Errors
-    /// The file or the store can't be read, or is of another version.
-    pub fn read(&self) -> io::Result<Vec<DeadLetter>> {
-        let mut letters = match self {
-            Self::File(file) => file.read()?,
-            Self::Stream(letters) => letters.read()?,
-        };
-        letters.sort_by_key(|letter| (letter.since, letter.id));
-        Ok(letters)
+    /// The file or the store can't be read.
+    pub fn read(&self) -> io::Result<Letters> {
+        match self {
+            Self::File(file) => file.read(),
+            Self::Stream(letters) => letters.read(),
+        }
     }
 
     /// Takes some away.
@@ -105,6 +111,14 @@ impl DeadLetters {
         }
     }
 
+    /// How many there are.
+    pub(super) fn number(&self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.number(),
+            Self::Stream(letters) => letters.number(),
+        }
+    }
+
     /// What tells whether they have changed.
     pub(super) fn looks(&self) -> Option<(u64, SystemTime)> {
         match self {
@@ -114,17 +128,39 @@ impl DeadLetters {
     }
 }
 
+impl Letters {
+    /// The letters of some texts, besides so many that can't be read.
+    pub(super) fn of(texts: &[impl AsRef<[u8]>], mut unreadable: u64) -> Self {
+        // One that was added when the program ended, before it was noted in the journal, was added again.
+        let mut known = BTreeMap::new();
+        for text in texts {
+            match serde_json::from_slice::<DeadLetter>(text.as_ref()) {
+                Ok(letter) => drop(known.insert(letter.id, letter)),
+                Err(_) => unreadable += 1,
+            }
+        }
+        let mut all: Vec<DeadLetter> = known.into_values().collect();
+        all.sort_by_key(|letter| (letter.since, letter.id));
+        Self { all, unreadable }
+    }
+}
+
 impl LettersFile {
     fn mend(&self) -> io::Result<()> {
         let _lock = self.lock()?;
+        self.mend_locked()
+    }
+
+    /// Makes the file whole, if it is not. Whoever calls holds the lock.
+    fn mend_locked(&self) -> io::Result<()> {
         let bytes = self.bytes()?;
-        let mut frames = Frames::of(bytes.strip_prefix(HEADER).unwrap_or_default());
-        frames.by_ref().for_each(drop);
-        let whole = HEADER.len() + frames.whole;
-        if (HEADER.len()..bytes.len()).contains(&whole) {
-            File::options().write(true).open(self.path())?.set_len(whole as u64)?;
+        let found = Found::in_file(&bytes);
+        if found.torn == 0 {
+            return Ok(());
         }
-        Ok(())
+        let mut stay = HEADER.to_vec();
+        found.records.iter().for_each(|letter| frame::append(letter, &mut stay));
+        files::mend(&self.path(), &bytes, &found, stay).map(drop)
     }
 
     fn add(&self, letter: &DeadLetter) -> io::Result<()> {
@@ -143,30 +179,30 @@ impl LettersFile {
         added
     }
 
-    fn read(&self) -> io::Result<Vec<DeadLetter>> {
+    fn read(&self) -> io::Result<Letters> {
         let bytes = self.bytes()?;
-        let Some(letters) = bytes.strip_prefix(HEADER) else { return Ok(Vec::new()) };
-        // One that was added when the program ended, before it was noted in the journal, was added again.
-        let mut known = BTreeMap::new();
-        for letter in Frames::of(letters) {
-            let letter: DeadLetter = serde_json::from_slice(letter)?;
-            known.insert(letter.id, letter);
-        }
-        Ok(known.into_values().collect())
+        let found = Found::in_file(&bytes);
+        Ok(Letters::of(&found.records, found.torn))
     }
 
     fn remove(&self, ids: &BTreeSet<LetterId>) -> io::Result<()> {
         let _lock = self.lock()?;
-        let mut bytes = HEADER.to_vec();
-        for letter in self.read()?.iter().filter(|letter| !ids.contains(&letter.id)) {
-            frame::append(&serde_json::to_vec(letter)?, &mut bytes);
+        // What can't be read is not lost with those that go.
+        self.mend_locked()?;
+        let (bytes, mut stay) = (self.bytes()?, HEADER.to_vec());
+        let goes = |text: &[u8]| serde_json::from_slice(text).is_ok_and(|DeadLetter { id, .. }| ids.contains(&id));
+        for text in Found::in_file(&bytes).records.into_iter().filter(|text| !goes(text)) {
+            frame::append(text, &mut stay);
         }
-        let next = self.directory.join("dead-letters.next");
-        let mut file = private().create(true).truncate(true).open(&next)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(next, self.path())?;
-        File::open(&self.directory)?.sync_all()
+        files::replace(&self.path(), &stay)
+    }
+
+    /// Reads no more than the lengths, however large the file is.
+    fn number(&self) -> io::Result<u64> {
+        match File::open(self.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            file => frame::count(BufReader::new(file?)),
+        }
     }
 
     fn looks(&self) -> Option<(u64, SystemTime)> {
@@ -175,14 +211,10 @@ impl LettersFile {
     }
 
     fn bytes(&self) -> io::Result<Vec<u8>> {
-        let bytes = match fs::read(self.path()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            read => read?,
-        };
-        if !bytes.starts_with(HEADER) && !HEADER.starts_with(&bytes) {
-            return Err(io::Error::other(format!("{} is of another version", self.path().display())));
+        match fs::read(self.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => read,
         }
-        Ok(bytes)
     }
 
     fn path(&self) -> PathBuf {
@@ -192,6 +224,7 @@ impl LettersFile {
     /// Held by whoever writes, until it is dropped.
     fn lock(&self) -> io::Result<File> {
         let file = private().create(true).truncate(false).open(self.directory.join("dead-letters.lock"))?;
+        files::give_away(&file, &self.directory)?;
         file.lock()?;
         Ok(file)
     }

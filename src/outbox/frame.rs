@@ -1,6 +1,9 @@
 //! Records in a file: for each its length, a checksum and its bytes, so that what was cut off or damaged is told from
 //! what is whole.
 
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+
 use crc32fast::Hasher;
 
 /// What a file of records begins with.
@@ -47,6 +50,76 @@ impl<'b> Iterator for Frames<'b> {
     }
 }
 
+/// How many records a file holds, by their lengths, up to the first that can't be one.
+pub(super) fn count(mut file: BufReader<File>) -> io::Result<u64> {
+    let (mut records, mut next) = (0, [0; 8]);
+    io::copy(&mut file.by_ref().take(HEADER.len() as u64), &mut io::sink())?;
+    loop {
+        match file.read_exact(&mut next) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(records),
+            read => read?,
+        }
+        let [a, b, c, d, ..] = next;
+        let bytes = u32::from_le_bytes([a, b, c, d]);
+        if bytes as usize > LONGEST {
+            return Ok(records);
+        }
+        file.seek_relative(bytes.into())?;
+        records += 1;
+    }
+}
+
+/// What can be read of a file of records.
+#[derive(Default)]
+pub(super) struct Found<'b> {
+    pub records: Vec<&'b [u8]>,
+    /// How many parts of the file are no records.
+    pub torn: u64,
+    /// How many of the records stand before the first of these parts, and how many bytes they take with the header.
+    pub sure: usize,
+    pub whole: usize,
+    /// Whether those parts hold anything but zeros, which a power cut leaves.
+    pub holds_something: bool,
+}
+
+impl<'b> Found<'b> {
+    /// All that can be read. In no record stand bytes that could be taken for another one: it is JSON, which has no zeros,
+    /// and a length has some.
+    pub(super) fn in_file(bytes: &'b [u8]) -> Self {
+        let mut found = Self { whole: HEADER.len(), ..Self::default() };
+        let is_cut = HEADER.starts_with(bytes) && bytes != HEADER;
+        let mut frames = Frames::of(bytes.strip_prefix(HEADER).unwrap_or(bytes));
+        loop {
+            found.records.extend(frames.by_ref());
+            if found.torn == 0 {
+                (found.sure, found.whole) = (found.records.len(), HEADER.len() + frames.whole);
+            }
+            if frames.rest.is_empty() {
+                return found;
+            }
+            found.torn += 1;
+            let torn = frames.pass_over();
+            found.holds_something |= !is_cut && torn.iter().any(|byte| *byte != 0);
+        }
+    }
+
+    /// Whether nothing is missing but a part at the end.
+    pub(super) fn is_tail(&self) -> bool {
+        self.sure == self.records.len() && (self.whole > HEADER.len() || !self.holds_something)
+    }
+}
+
+impl<'b> Frames<'b> {
+    /// Goes on where the next whole record begins, and gives what stands before it.
+    pub(super) fn pass_over(&mut self) -> &'b [u8] {
+        let is_record = |at: &usize| self.rest.get(*at..).is_some_and(|rest| Frames::of(rest).next().is_some());
+        let at = (1..self.rest.len()).find(is_record).unwrap_or(self.rest.len());
+        let (torn, rest) = self.rest.split_at_checked(at).unwrap_or_default();
+        self.rest = rest;
+        torn
+    }
+}
+
 /// Over the length too: of a file that a power cut left full of zeros, no part is a record.
 fn checksum(length: [u8; 4], record: &[u8]) -> u32 {
     let mut hasher = Hasher::new();
@@ -85,6 +158,27 @@ mod tests {
         for cut in one.len()..all.len() {
             assert_eq!(read(&all[..cut]), (vec!["one".to_owned()], one.len()), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn whatever_byte_is_wrong_all_other_records_are_found() {
+        let records = ["one", "two", "three", "four"].map(|text| format!("{{\"text\":\"{text}\"}}"));
+        let ends: Vec<usize> = (0..=4)
+            .map(|count| framed(&records.iter().take(count).map(String::as_str).collect::<Vec<_>>()).len())
+            .collect();
+        let file = [HEADER, &framed(&records.each_ref().map(String::as_str))].concat();
+        for at in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[at] ^= 0x10;
+            let found = Found::in_file(&damaged);
+            let hit = at.checked_sub(HEADER.len()).map(|at| ends.iter().rposition(|end| *end <= at).unwrap());
+            let expected: Vec<&[u8]> =
+                (0..4).filter(|number| Some(*number) != hit).map(|number| records[number].as_bytes()).collect();
+            assert_eq!((found.records, found.torn), (expected, 1), "damaged at {at}");
+            assert_eq!(found.sure, hit.unwrap_or(0), "damaged at {at}");
+        }
+        let found = Found::in_file(&file);
+        assert_eq!((found.records.len(), found.sure, found.whole, found.torn), (4, 4, file.len(), 0));
     }
 
     #[test]

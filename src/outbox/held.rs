@@ -58,6 +58,14 @@ impl Held {
         subtract(&mut self.persons, person, 1);
     }
 
+    /// Forgets what is somebody else's now.
+    pub(super) fn retain(&mut self, is_held: impl Fn(Place) -> bool) {
+        let lost: Vec<Place> = self.events.keys().copied().filter(|place| !is_held(*place)).collect();
+        for place in lost {
+            self.remove(place);
+        }
+    }
+
     /// How many bytes more may be read, whosever they are.
     pub(super) fn room(&self) -> usize {
         MOST_HELD.saturating_sub(self.bytes)

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::Refused;
+use super::complaint::Complaint;
 use super::event::{Event, Record};
 use super::frame;
 use super::store::{Store, Writer};
-use crate::metrics::{Fate, OutboxCounts};
+use super::{Refused, is_full, takes};
+use crate::metrics::{Fate, Hindrance, OutboxCounts};
 use crate::settings::{Durability, OutboxSettings, WhenFull};
 
 /// Events that are accepted or refused together.
@@ -109,6 +110,8 @@ pub(super) struct Open {
     unsynced: Option<Instant>,
     /// After a failure: when the disk is tried again.
     again: Option<Instant>,
+    /// What gave way.
+    dropped: Complaint,
 }
 
 /// What is written at once.
@@ -123,7 +126,8 @@ impl Journal {
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self) {
         loop {
-            let has_soon = self.state.unsynced.is_some() || self.state.again.is_some();
+            let is_full = self.counts.is_hindered_by(Hindrance::Full);
+            let has_soon = self.state.unsynced.is_some() || self.state.again.is_some() || is_full;
             let patience = if has_soon { SOON } else { IDLE };
             let (groups, is_last) = self.queue.take(patience);
             let is_idle = groups.is_empty();
@@ -143,6 +147,10 @@ impl Journal {
             }
             if is_idle && self.state.again.is_some() && self.store.has_room() {
                 self.goes_on();
+            }
+            takes(&self.counts, self.store.bytes(), self.settings.max_bytes);
+            if let Some((events, _)) = self.state.dropped.due(Instant::now()) {
+                tracing::warn!(events, "the outbox is full: its oldest events gave way to new ones");
             }
             // What was delivered does not stay on the disk.
             if is_idle && self.state.segment.as_ref().is_some_and(|segment| self.store.is_done(segment)) {
@@ -168,6 +176,7 @@ impl Journal {
         }
         if !self.has_room(batch.bytes.len()) {
             batch.bytes.truncate(begin);
+            is_full(&self.counts);
             return self.refuse(group, Refused::Full);
         }
         batch.records += u32::try_from(group.events.len()).unwrap_or(u32::MAX);
@@ -191,7 +200,10 @@ impl Journal {
                 self.store.drop_oldest()
             });
             match lost {
-                Some(lost) => self.counts.count(Fate::Dropped, u64::from(lost)),
+                Some(lost) => {
+                    self.counts.count(Fate::Dropped, u64::from(lost));
+                    self.state.dropped.add(u64::from(lost), String::new());
+                }
                 None => return false,
             }
         }
@@ -233,7 +245,7 @@ impl Journal {
                     tracing::error!(%directory, %error, "the journal can't be written: no events are accepted");
                 }
                 self.state.again = Some(Instant::now() + SOON);
-                self.counts.accepting.set(0);
+                self.counts.hinders(Hindrance::Unwritable, true);
                 false
             }
         }
@@ -242,7 +254,7 @@ impl Journal {
     /// The disk takes something again, if it did not.
     fn goes_on(&mut self) {
         if self.state.again.take().is_some() {
-            self.counts.accepting.set(1);
+            self.counts.hinders(Hindrance::Unwritable, false);
             tracing::info!("the journal can be written again: events are accepted");
         }
     }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::store::private;
+use super::files::private;
 
 /// The notes of one segment.
 pub(super) struct Notes {

@@ -23,6 +23,14 @@ impl Source {
         }
     }
 
+    /// Whether it has lost events since it was asked last: they are somebody else's, or come again.
+    pub(super) fn has_lost(&mut self) -> bool {
+        match self {
+            Self::Journal(..) => false,
+            Self::Stream(stream) => stream.has_lost(),
+        }
+    }
+
     /// Notes that an event was delivered, or set aside.
     pub(super) fn done(&mut self, place: Place) {
         match self {

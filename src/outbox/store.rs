@@ -5,14 +5,15 @@
 //! of it was delivered.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::event::Record;
-use super::frame::{Frames, HEADER, LONGEST};
+use super::files::{self, private};
+use super::frame::{self, Found, Frames, HEADER, LONGEST};
 use super::notes::Notes;
 use super::segments::{Place, Segment, Segments, Size};
 use crate::metrics::{Fate, OutboxCounts};
@@ -31,12 +32,16 @@ pub(super) struct Store {
 pub(super) struct Cursor {
     next: Option<(Place, u64)>,
     file: Option<(u64, File)>,
+    /// The latest segment in which a part was passed over.
+    damaged: Option<u64>,
+    /// Whether somebody else reads these parts too, and says what is damaged there.
+    is_second: bool,
 }
 
 impl Cursor {
     /// The same place, for another reader.
     pub(super) fn mark(&self) -> Self {
-        Self { next: self.next, file: None }
+        Self { next: self.next, file: None, damaged: self.damaged, is_second: true }
     }
 
     /// The place of the next record; `None` before the first.
@@ -53,15 +58,16 @@ pub(super) struct Kept {
 }
 
 impl Store {
-    /// Takes a directory and reads what is left there. What was cut off or damaged at the end of a segment is taken
-    /// away, and counted.
+    /// Takes a directory and reads what is left there. What is damaged is set aside, and counted.
     ///
     /// # Errors
-    /// Another program has it, it can't be read, or it holds a journal of another version.
+    /// Another program has it (`ResourceBusy`), or it can't be read.
     pub(super) fn open(directory: &Path, counts: Arc<OutboxCounts>) -> io::Result<Self> {
         let lock = private().create(true).truncate(false).open(directory.join("lock"))?;
         match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another crosslink uses it")),
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another crosslink uses it"));
+            }
             Err(TryLockError::Error(error)) => return Err(error),
             Ok(()) => {}
         }
@@ -86,26 +92,17 @@ impl Store {
 
     /// What a segment holds that an earlier run left.
     fn read_left(&self, number: u64, path: &Path) -> io::Result<Segment> {
-        let bytes = fs::read(path)?;
-        // A power cut may leave a file with its length, and nothing but zeros in it.
-        let is_torn = HEADER.starts_with(&bytes) && bytes != HEADER || bytes.iter().all(|byte| *byte == 0);
-        let frames = if is_torn { Some(&[][..]) } else { bytes.strip_prefix(HEADER) };
-        let Some(frames) = frames else {
-            return Err(io::Error::other(format!("{} is no journal of this version", path.display())));
-        };
-        let mut frames = Frames::of(frames);
-        let records = u32::try_from(frames.by_ref().count()).unwrap_or(u32::MAX);
-        let whole = HEADER.len() + frames.whole;
-        if whole != bytes.len() {
-            let file = OpenOptions::new().write(true).open(path)?;
-            file.write_all_at(HEADER, 0)?;
-            file.set_len(whole as u64)?;
-            self.counts.count(Fate::Torn, 1);
-            let file = path.display();
-            tracing::warn!(%file, from = whole, to = bytes.len(), "this part of the journal was not whole, and is cut");
+        let (mut bytes, list) = (fs::read(path)?, self.path(number, NOTES));
+        let found = Found::in_file(&bytes);
+        if found.torn > 0 || bytes.is_empty() {
+            self.counts.count(Fate::Torn, found.torn.max(1));
+            let stay = undelivered(&found, &list)?;
+            bytes = files::mend(path, &bytes, &found, stay)?;
         }
-        let notes = Notes::read(&self.path(number, NOTES), records)?;
-        Ok(Segment { bytes: whole as u64, records, notes, is_sealed: true })
+        let records = bytes.strip_prefix(HEADER).map_or(0, |frames| Frames::of(frames).count());
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        let notes = Notes::read(&list, records)?;
+        Ok(Segment { bytes: bytes.len() as u64, records, notes, is_sealed: true })
     }
 
     /// Begins a segment, to which the caller alone writes.
@@ -193,7 +190,10 @@ impl Store {
     /// Whether the disk takes a little.
     pub(super) fn has_room(&self) -> bool {
         let file = self.directory.join(".room");
-        let written = fs::write(&file, [0; 4096]).is_ok();
+        let _ = fs::remove_file(&file);
+        // A new one, so that it is no link to another file.
+        let made = private().create_new(true).open(&file);
+        let written = made.and_then(|mut file| file.write_all(&[0; 4096])).is_ok();
         fs::remove_file(file).is_ok() && written
     }
 
@@ -203,10 +203,12 @@ impl Store {
         while let Some((place, from, to)) = self.part(cursor) {
             let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(usize::MAX).min(most.max(LONGEST + 8))];
             self.file(cursor, place.segment)?.read_exact_at(&mut bytes, from)?;
-            let (kept, whole, next) = self.kept(&bytes, place);
+            // Behind damage records have other numbers than those that were noted.
+            let is_shifted = cursor.damaged == Some(place.segment);
+            let (kept, whole, next) = self.kept(&bytes, place, is_shifted);
             if whole == 0 {
-                let path = self.path(place.segment, JOURNAL);
-                return Err(io::Error::other(format!("{} is damaged at byte {from}", path.display())));
+                self.pass_over(cursor, place, from, to)?;
+                continue;
             }
             cursor.next = Some((next, from + whole as u64));
             if !kept.is_empty() {
@@ -216,14 +218,31 @@ impl Store {
         Ok(Vec::new())
     }
 
+    /// Goes on behind what is damaged. What was there still counts as waiting, so that the segment stays until the next
+    /// start, which mends it and keeps a copy.
+    fn pass_over(&self, cursor: &mut Cursor, place: Place, from: u64, to: u64) -> io::Result<()> {
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(usize::MAX)];
+        self.file(cursor, place.segment)?.read_exact_at(&mut bytes, from)?;
+        let torn = Frames::of(&bytes).pass_over().len();
+        if !cursor.is_second {
+            self.counts.count(Fate::Torn, 1);
+            let file = self.path(place.segment, JOURNAL);
+            let file = file.display();
+            tracing::error!(%file, from, bytes = torn, "a part of the journal is damaged, and passed over: the next start mends it");
+        }
+        cursor.next = Some((Place { number: place.number + 1, ..place }, from + torn as u64));
+        cursor.damaged = Some(place.segment);
+        Ok(())
+    }
+
     /// The whole records among some bytes, how many bytes those are, and the place behind them.
-    fn kept(&self, bytes: &[u8], mut place: Place) -> (Vec<Kept>, usize, Place) {
+    fn kept(&self, bytes: &[u8], mut place: Place, is_shifted: bool) -> (Vec<Kept>, usize, Place) {
         let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
         let mut frames = Frames::of(bytes);
         let segments = self.lock();
         let notes = segments.get(place.segment).map(|segment| &segment.notes);
         for frame in frames.by_ref() {
-            if notes.is_some_and(|notes| !notes.has(place.number)) {
+            if notes.is_some_and(|notes| is_shifted || !notes.has(place.number)) {
                 match serde_json::from_slice(frame) {
                     Ok(record) => kept.push(Kept { place, record, bytes: frame.len() }),
                     Err(_) => unreadable.push(place),
@@ -273,17 +292,13 @@ impl Store {
             fs::remove_file(&journal)
         };
         // Without its segment, a file of notes is of no use and not missed.
-        let forgotten = fs::remove_file(&notes).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        });
-        if let Err(error) = cleared.and(forgotten) {
+        if let Err(error) = cleared.and(remove_if_there(&notes)) {
             tracing::warn!(file = %journal.display(), %error, "a part of the journal that is done could not be removed");
         }
     }
 
     fn path(&self, number: u64, kind: &str) -> PathBuf {
-        self.directory.join(format!("{number:08}.{kind}"))
+        self.directory.join(named(number, kind))
     }
 
     /// Tells the operator how much there is.
@@ -335,11 +350,29 @@ impl Writer {
     }
 }
 
-/// A file that only its owner reads, since it holds identities.
-pub(super) fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
+/// What a damaged segment is to hold from now on. Behind the damage records have other numbers than those that were
+/// noted, so all of them are told again; they count once.
+fn undelivered(found: &Found<'_>, list: &Path) -> io::Result<Vec<u8>> {
+    let notes = Notes::read(list, u32::try_from(found.sure).unwrap_or(u32::MAX))?;
+    let mut bytes = HEADER.to_vec();
+    for (_, record) in (0..).zip(&found.records).filter(|(number, _)| !notes.has(*number)) {
+        frame::append(record, &mut bytes);
+    }
+    if !found.is_tail() {
+        remove_if_there(list)?;
+    }
+    Ok(bytes)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+fn named(number: u64, kind: &str) -> String {
+    format!("{number:08}.{kind}")
 }
 
 /// The files of a kind, with their numbers, the oldest first.
@@ -347,8 +380,11 @@ fn numbered(directory: &Path, kind: &str) -> io::Result<BTreeMap<u64, PathBuf>> 
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        if let Some(number) = number.filter(|_| path.extension().is_some_and(|extension| extension == kind)) {
+        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok());
+        // Another spelling of a number is no file of ours.
+        if let Some(number) =
+            number.filter(|number| path.file_name().is_some_and(|name| *name == *named(*number, kind)))
+        {
             files.insert(number, path);
         }
     }
@@ -499,9 +535,64 @@ mod tests {
                 store.seal(&writer);
             }
         }
+    }
+
+    #[test]
+    fn of_a_damaged_segment_all_other_records_wait_and_the_file_is_kept() {
+        let name = |end: &str| format!("00000001.{end}");
+        for (damage, delivered, expected) in [
+            (&(|bytes: &mut Vec<u8>| bytes[HEADER.len() + 30] ^= 1) as &dyn Fn(&mut Vec<u8>), None, (1..9).collect()),
+            (&|bytes| bytes[HEADER.len() + 1] ^= 1, Some(3), (1..9).collect::<Vec<u32>>()),
+            (&|bytes| bytes[5] ^= 1, Some(3), (0..9).collect()),
+            (&|bytes| bytes.splice(..HEADER.len(), *b"crosslink outbox 2\n").for_each(drop), None, (0..9).collect()),
+            (&|bytes| *bytes = b"crosslink outbox 2\nand all else is new".to_vec(), None, vec![]),
+            (&|bytes| *bytes.last_mut().unwrap() ^= 1, Some(3), vec![0, 1, 2, 4, 5, 6, 7]),
+            (&|bytes| bytes[HEADER.len() + 400..][..20].fill(0), Some(1), vec![0, 2, 3, 4, 6, 7, 8]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = open(folder.path());
+            add(&store, &mut store.begin().unwrap(), 0..9);
+            if let Some(number) = delivered {
+                store.done(Place { segment: 1, number });
+            }
+            drop(store);
+            let path = folder.path().join(name("journal"));
+            let mut bytes = fs::read(&path).unwrap();
+            damage(&mut bytes);
+            fs::write(&path, &bytes).unwrap();
+            for _ in 0..2 {
+                assert_eq!(persons(&open(folder.path())), expected);
+                let torn = fs::read(folder.path().join(name("torn"))).unwrap();
+                assert!(bytes.ends_with(&torn), "what was there is kept, or its damaged end");
+                assert!(!folder.path().join(name("torn-2")).exists());
+            }
+            assert!(open(folder.path()).begin().unwrap().number > 1);
+        }
+    }
+
+    #[test]
+    fn damage_while_it_runs_is_passed_over_and_mended_by_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("00000001.journal"), "crosslink outbox 2\n").unwrap();
-        assert!(Store::open(folder.path(), Metrics::new(1).add_outbox()).is_err());
+        let store = open(folder.path());
+        let mut writer = store.begin().unwrap();
+        add(&store, &mut writer, 0..9);
+        store.seal(&writer);
+        fs::write(folder.path().join("7.journal"), "not ours").unwrap();
+        let path = folder.path().join("00000001.journal");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[HEADER.len() + 100] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let read = rest(&store, &mut Cursor::default());
+        assert_eq!(read.iter().map(|(person, _)| *person).collect::<Vec<_>>(), [0, 2, 3, 4, 5, 6, 7, 8]);
+        for (person, place) in &read {
+            if *person != 5 {
+                store.done(*place);
+            }
+        }
+        drop(store);
+        let store = open(folder.path());
+        assert_eq!(persons(&store), [2, 3, 4, 5, 6, 7, 8], "sent again, and counted once");
+        assert_eq!(fs::read(path.with_extension("torn")).unwrap(), bytes);
     }
 
     #[test]

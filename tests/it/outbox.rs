@@ -79,6 +79,20 @@ pairs:
         text.split("{\"site\"").skip(1).map(str::to_owned).collect()
     }
 
+    /// With the server API.
+    pub fn with_api(mut self) -> Self {
+        let token = self.folder.path().join("token");
+        fs::write(&token, TOKEN).unwrap();
+        self.config = format!("{}api: {{ token_file: {} }}\n", self.config, token.display());
+        self
+    }
+
+    pub fn serve(&self) -> Served {
+        let mut service = Service::serve(crosslink(), &self.config, None);
+        service.listening(1);
+        Served(service)
+    }
+
     /// Runs `crosslink outbox` and gives whether it succeeded and what it printed.
     pub fn command(&self, arguments: &[&str]) -> (bool, String) {
         let config = self.folder.path().join("crosslink.yaml");
@@ -425,6 +439,94 @@ fn a_new_key_is_taken_up_without_a_restart() {
 }
 
 #[test]
+fn events_of_a_site_that_is_gone_wait_for_it() {
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    source.accept(&told("bob", "alias\tcarol"));
+    drop(source);
+    service.is(Mood::Fine);
+    let file = site.folder.path().join("crosslink.yaml");
+    fs::copy(site.folder.path().join("key"), site.folder.path().join("other")).unwrap();
+    let moved = Site { config: site.config.replace("/key,", "/other,"), ..site };
+    let mut served = moved.serve();
+    served.0.said("events wait for a site that no pair has");
+    let metrics = served.metrics();
+    for (name, expected) in [("waiting", 1), ("dead_letters", 0), ("open_circuits", 1)] {
+        assert_eq!(value(&metrics, &format!("crosslink_outbox_{name}")), expected, "{metrics}");
+    }
+    fs::copy(file, served.0.folder().join("crosslink.yaml")).unwrap();
+    served.0.program.signal("HUP");
+    eventually("the event", || (service.counted() == 1).then_some(()));
+    let refused = value(&served.metrics(), "crosslink_outbox_deliveries_total{result=\"refused\"}");
+    assert_eq!(refused, 0);
+    served.0.program.signal("TERM");
+    assert_eq!(served.0.exit(), Some(0));
+}
+
+#[test]
+fn what_was_refused_at_a_site_that_is_gone_is_sent_to_another() {
+    let service = Kissmetrics::start(Mood::Status(400));
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    source.accept(&told("bob", "alias\tcarol"));
+    eventually("a dead letter", || site.command(&["list"]).1.ends_with("\n1 event\n").then_some(()));
+    source.finish();
+    service.is(Mood::Fine);
+    let other = site.folder.path().join("other");
+    fs::write(&other, KEY.replace('0', "f")).unwrap();
+    let moved = site.config.replace("/key,", "/other,");
+    fs::write(site.folder.path().join("crosslink.yaml"), moved).unwrap();
+    let (done, said) = site.command(&["retry", "--all"]);
+    assert!(!done && said.contains("no pair has this site"), "{said}");
+    let name = format!("file {}", other.display());
+    let (done, said) = site.command(&["retry", "--all", "--to-site", "nowhere"]);
+    assert!(!done && said.contains(&format!("`{name}`")), "{said}");
+    assert_eq!(site.command(&["retry", "--all", "--to-site", &name]), (true, "1 event delivered\n".to_owned()));
+    assert!(service.told()[0].contains(&KEY.replace('0', "f")), "{:?}", service.told());
+}
+
+#[test]
+fn what_passes_is_tried_again_whatever_the_status() {
+    let service = Kissmetrics::start(Mood::Status(429));
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    source.accept(&told("bob", "alias\tcarol"));
+    eventually("a request", || (service.asked() > 0).then_some(()));
+    service.is(Mood::Fine);
+    eventually("the event", || (service.counted() == 1).then_some(()));
+    source.finish();
+}
+
+#[test]
+fn the_first_failure_is_said_with_its_cause() {
+    let service = Kissmetrics::start(Mood::Status(503));
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    source.accept(&told("bob", "alias\tcarol"));
+    let said = eventually("a warning", || Some(source.log()).filter(|log| log.contains("did not take an event")));
+    assert!(said.contains(&service.endpoint()) && said.contains("status 503") && !said.contains(KEY), "{said}");
+    service.is(Mood::Fine);
+    eventually("the event", || (service.counted() == 1).then_some(()));
+    source.finish();
+}
+
+#[test]
+fn what_is_refused_and_can_not_be_set_aside_is_not_sent_again() {
+    let service = Kissmetrics::start(Mood::Status(400));
+    let site = Site::new(&service.endpoint(), "");
+    let letters = site.journal().join("dead-letters");
+    fs::create_dir(&letters).unwrap();
+    let mut source = Source::start(&site);
+    source.accept(&told("bob", "alias\tcarol"));
+    eventually("a complaint", || source.log().contains("refused events can't be set aside").then_some(()));
+    fs::remove_dir(&letters).unwrap();
+    eventually("a dead letter", || site.command(&["list"]).1.ends_with("\n1 event\n").then_some(()));
+    source.finish();
+    assert_eq!(service.asked(), 1);
+}
+
+#[test]
 fn nothing_is_lost_while_the_service_is_away() {
     let service = Kissmetrics::start(Mood::Fine);
     let site = Site::new(&service.endpoint(), "");
@@ -488,6 +590,106 @@ fn what_a_cut_left_half_written_is_taken_away_and_counted() {
 }
 
 #[test]
+fn one_wrong_byte_takes_one_event_and_the_damaged_file_is_kept() {
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), "");
+    let mut run = Run { persons: 3, sent: 0, accepted: HashSet::new() };
+    let mut source = Source::start(&site);
+    run.tell(&mut source, 30);
+    drop(source);
+    let [segment] = &site.segments()[..] else { panic!("{:?}", site.segments()) };
+    let damaged = with_wrong_byte(segment, "event 4\"");
+    let served = serve(&site);
+    assert_eq!(value(&served.metrics(), "crosslink_outbox_waiting"), 29);
+    assert_eq!(value(&served.metrics(), "crosslink_outbox_events_total{outcome=\"torn\"}"), 1);
+    assert_eq!(fs::read(segment.with_extension("torn")).unwrap(), damaged);
+    let said = served.0.events();
+    assert!(said.contains("ERROR") && said.contains("00000001.torn") && said.contains("\"kept\":29"), "{said}");
+    service.is(Mood::Fine);
+    eventually("all others", || (service.counted() == 29).then_some(()));
+    run.accepted.remove(&4);
+    run.judge(&service);
+}
+
+#[test]
+fn a_damaged_header_stops_nobody() {
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    source.accept(&told("bob", "alias\tanna"));
+    drop(source);
+    let [segment] = &site.segments()[..] else { panic!("{:?}", site.segments()) };
+    with_wrong_byte(segment, "crosslink");
+    fs::write(site.journal().join("dead-letters"), "this was never a file of dead letters").unwrap();
+    service.is(Mood::Fine);
+    let served = serve(&site);
+    eventually("the event", || (service.counted() == 1).then_some(()));
+    assert!(served.0.events().contains("00000001.torn"), "{}", served.0.events());
+    assert!(site.journal().join("dead-letters.torn").exists());
+}
+
+#[test]
+fn of_damaged_dead_letters_all_others_stay_and_it_is_said() {
+    let service = Kissmetrics::start(Mood::Status(400));
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    for number in 0..3 {
+        source.accept(&told(&format!("bob{number}@bob.com"), "alias\tcarol"));
+    }
+    eventually("three dead letters", || site.command(&["list"]).1.ends_with("\n3 events\n").then_some(()));
+    source.finish();
+    let file = site.journal().join("dead-letters");
+    let damaged = with_wrong_byte(&file, "bob1@");
+    let (done, said) = site.command(&["list"]);
+    assert!(!done && said.contains("\n2 events\n") && said.contains("can't be read: 1"), "{said}");
+    let (_, ids) = site.command(&["list"]);
+    let first = ids.lines().nth(1).unwrap().split(' ').next().unwrap();
+    assert!(site.command(&["drop", first]).0);
+    assert_eq!(fs::read(file.with_extension("torn")).unwrap(), damaged);
+    let (done, said) = site.command(&["list"]);
+    assert!(done && said.ends_with("\n1 event\n"), "{said}");
+    with_wrong_byte(&file, "bob");
+    let served = serve(&site);
+    let said = served.0.events();
+    assert!(said.contains("ERROR") && said.contains("dead-letters.torn-2"), "{said}");
+}
+
+/// Changes one bit of a file where a text stands, and gives what the file holds then.
+fn with_wrong_byte(file: &PathBuf, text: &str) -> Vec<u8> {
+    let mut bytes = fs::read(file).unwrap();
+    let at = bytes.windows(text.len()).position(|part| part == text.as_bytes()).unwrap();
+    bytes[at] ^= 1;
+    fs::write(file, &bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn commands_of_root_leave_the_files_to_the_service() {
+    let service = Kissmetrics::start(Mood::Status(400));
+    let site = Site::new(&service.endpoint(), "");
+    let mut source = Source::start(&site);
+    for _ in 0..2 {
+        source.accept(&told("bob", "alias\tcarol"));
+    }
+    eventually("two dead letters", || site.command(&["list"]).1.ends_with("\n2 events\n").then_some(()));
+    source.finish();
+    let nobody = |file: &PathBuf| std::os::unix::fs::chown(file, Some(65_534), Some(65_534)).is_ok();
+    let file = site.journal().join("dead-letters");
+    if ![&site.journal(), &file].into_iter().all(nobody) {
+        eprintln!("left out: only root gives files away");
+        return;
+    }
+    fs::remove_file(site.journal().join("dead-letters.lock")).unwrap();
+    let (_, listed) = site.command(&["list"]);
+    let id = listed.lines().nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(site.command(&["drop", id]), (true, "1 event dropped\n".to_owned()));
+    for name in ["dead-letters", "dead-letters.lock"] {
+        let metadata = fs::metadata(site.journal().join(name)).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&metadata), 65_534, "{name}");
+    }
+}
+
+#[test]
 fn a_full_outbox_refuses_new_events_or_drops_the_oldest() {
     let service = Kissmetrics::start(Mood::Silent);
     for (when_full, oldest) in [("refuse_new", "event 0"), ("drop_oldest", "event 3999")] {
@@ -510,6 +712,25 @@ fn a_full_outbox_refuses_new_events_or_drops_the_oldest() {
         assert!(site.texts().iter().any(|text| text.contains(&format!("\"{oldest}\""))), "{when_full}");
         drop(source);
     }
+}
+
+#[test]
+fn a_full_outbox_is_seen_until_there_is_room() {
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = Site::new(&service.endpoint(), ", max_bytes: 1MiB").with_api();
+    let served = site.serve();
+    let event = format!(r#"{{"person":"bob","event":"Paid","properties":{{"Text":"{}"}}}}"#, "x".repeat(5000));
+    let list = format!("[{}]", vec![event; 50].join(","));
+    let full = (0..100).find(|number: &u32| served.post(&number.to_string(), &list) == 503);
+    assert!((3..5).contains(&full.unwrap()), "{full:?}");
+    let accepting = || value(&served.metrics(), "crosslink_outbox_accepting");
+    assert_eq!(accepting(), 0);
+    assert!(served.page("/").contains("the outbox is full"));
+    served.0.said("the outbox is full: no events are accepted");
+    service.is(Mood::Fine);
+    eventually("room", || (accepting() == 1).then_some(()));
+    served.0.said("the outbox has room again");
+    assert_eq!(served.0.events().matches("the outbox is full").count(), 1);
 }
 
 #[test]
@@ -649,27 +870,41 @@ fn only_one_program_has_an_outbox_and_no_key_is_anywhere() {
 }
 
 /// A `crosslink serve` with an outbox.
-struct Served(Service);
+pub struct Served(Service);
 
 fn serve(site: &Site) -> Served {
-    let mut service = Service::serve(crosslink(), &site.config, None);
-    service.listening(1);
-    Served(service)
+    site.serve()
 }
 
+const TOKEN: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+
 impl Served {
-    fn metrics(&self) -> String {
+    pub fn service(&self) -> &Service {
+        &self.0
+    }
+
+    pub fn metrics(&self) -> String {
         self.page("/metrics")
     }
 
+    /// Tells the server API something under a name.
+    pub fn post(&self, name: &str, body: &str) -> u16 {
+        let ask = format!(
+            "POST /v1/record HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
+             Content-Type: application/json\r\nIdempotency-Key: {name}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        Client::connect(self.0.admin()).send(ask.as_bytes()).reply().unwrap().status
+    }
+
     /// What the operator's port answers.
-    fn page(&self, target: &str) -> String {
+    pub fn page(&self, target: &str) -> String {
         let ask = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         Client::connect(self.0.admin()).send(ask.as_bytes()).reply().unwrap().body
     }
 }
 
-fn value(metrics: &str, name: &str) -> i64 {
+pub fn value(metrics: &str, name: &str) -> i64 {
     let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     found.unwrap_or_else(|| panic!("{name} in {metrics}")).parse().unwrap()
 }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::kissmetrics::{Kissmetrics, Mood};
-use crate::outbox::{Run, Site, Source, told};
+use crate::outbox::{Run, Site, Source, told, value};
 use crate::redis::Redis;
 use crate::support::{Client, PATIENCE, Service, crosslink, eventually, needs};
 
@@ -192,6 +192,61 @@ fn a_store_that_hangs_holds_nobody_up_and_comes_back() {
     eventually("carol", || service.told().iter().any(|target| target.contains("carol")).then_some(()));
     await_emptiness(&store);
     source.finish();
+}
+
+#[test]
+fn what_a_program_asks_again_under_the_same_name_counts_once() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Fine);
+    let site = site(&store, &service, "");
+    let served = site.with_api().serve();
+    let post = |name: &str| served.post(name, &format!(r#"{{"person":"bob","event":"{name}"}}"#));
+    let state = || ask::<Option<String>>(&store, &["GET", "crosslink:last"]);
+    eventually("the store", || (post("order-1") == 202).then_some(()));
+    eventually("the first one", || (service.told().len() == 1).then_some(()));
+    store.signal("STOP");
+    // It takes a second until nobody waits for the answer any more.
+    assert_eq!(post("order-2"), 503);
+    store.signal("CONT");
+    eventually("what it was told before", || (state().as_deref() == Some("2")).then_some(()));
+    eventually("the store", || (post("order-2") == 202).then_some(()));
+    eventually("the second one, twice", || (service.told().len() == 3).then_some(()));
+    assert_eq!(service.counted(), 2, "{:?}", service.told());
+    await_emptiness(&store);
+}
+
+#[test]
+fn it_is_seen_whether_the_store_is_there_without_an_event() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let mut store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = site(&store, &service, "").with_api();
+    store.kill();
+    let served = site.serve();
+    let accepting = |is_so: i64| {
+        eventually("it to be seen", || {
+            (value(&served.metrics(), "crosslink_outbox_accepting") == is_so).then_some(served.page("/"))
+        })
+    };
+    assert!(accepting(0).contains("its store is away"));
+    store.resume();
+    assert!(accepting(1).contains("0 events wait"));
+    eventually("the store", || (served.post("order-1", r#"{"person":"bob","event":"Paid"}"#) == 202).then_some(()));
+    let old = || (value(&served.metrics(), "crosslink_outbox_oldest_seconds") > 0).then_some(());
+    eventually("an old event", old);
+    store.kill();
+    assert!(accepting(0).contains("1 events wait, the oldest for "));
+    old().unwrap();
+    assert_eq!(served.post("order-2", r#"{"person":"bob","event":"Paid"}"#), 503);
+    served.service().said("\"task\":\"take events\"");
+    served.service().said("no events are accepted");
+    store.resume();
+    accepting(1);
 }
 
 #[test]

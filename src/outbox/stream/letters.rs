@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::super::dead_letters::{DeadLetter, LetterId};
+use super::super::dead_letters::{DeadLetter, LetterId, Letters};
 use super::server::Server;
 use crate::settings::StreamPlace;
 
@@ -17,7 +17,7 @@ pub struct StreamLetters {
 
 impl StreamLetters {
     pub(in super::super) fn of(place: StreamPlace, most_bytes: u64) -> Self {
-        Self { server: Mutex::new(Server::of(place)), most_bytes }
+        Self { server: Mutex::new(Server::of(place, "keep dead letters")), most_bytes }
     }
 
     /// Adds one, or writes it anew.
@@ -30,12 +30,12 @@ impl StreamLetters {
         is_added.then_some(()).ok_or_else(full)
     }
 
-    /// All of them, in any order.
-    pub(in super::super) fn read(&self) -> io::Result<Vec<DeadLetter>> {
+    /// All of them.
+    pub(in super::super) fn read(&self) -> io::Result<Letters> {
         let mut server = self.lock();
         let key = server.key("dead");
         let letters: Vec<Vec<u8>> = server.ask(redis::cmd("HVALS").arg(key))?;
-        letters.iter().map(|letter| Ok(serde_json::from_slice(letter)?)).collect()
+        Ok(Letters::of(&letters, 0))
     }
 
     /// Takes some away.

@@ -6,7 +6,7 @@
 //!
 //! The scripts beside this file run in the store, each as a whole. `NAME:3` is the stream of part 3, `NAME:3:owner`
 //! whose it is; `NAME:last` is the last number that was given to an event, which with the part makes its id; `NAME:bytes` is
-//! how many bytes wait, `NAME:members` who was there when, and `NAME:dead` the dead letters.
+//! how many bytes wait, `NAME:members` who was there when, `NAME:dead` the dead letters and `NAME:dead:bytes` their length.
 
 mod letters;
 mod server;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::segments::Place;
 use super::store::Kept;
-use crate::metrics::{Fate, OutboxCounts};
+use crate::metrics::{Fate, Hindrance, OutboxCounts};
 use crate::settings::StreamPlace;
 
 pub use letters::StreamLetters;
@@ -39,6 +39,8 @@ pub(super) struct Stream {
     until: Instant,
     /// What was read and is not done with.
     held: BTreeSet<(u32, Place)>,
+    /// Whether some of that was lost with its part.
+    has_lost: bool,
     /// What is done with, and the store does not know it yet.
     done: Vec<Place>,
     /// When the store is asked next.
@@ -55,13 +57,14 @@ impl Stream {
         let now = Instant::now();
         let me = format!("{:016x}", getrandom::u64()?);
         Ok(Self {
-            server: Server::of(place),
+            server: Server::of(place, "give events"),
             counts,
             me,
             parts: HashMap::new(),
             terms: 0,
             until: now,
             held: BTreeSet::new(),
+            has_lost: false,
             done: Vec::new(),
             again: now,
         })
@@ -74,7 +77,9 @@ impl Stream {
         if now < self.again {
             return Vec::new();
         }
-        let kept = self.flush().and_then(|()| self.take(now, most)).unwrap_or_else(|_| {
+        let taken = self.flush().and_then(|()| self.take(now, most));
+        self.counts.hinders(Hindrance::Away, taken.is_err());
+        let kept = taken.unwrap_or_else(|_| {
             // What the store gave and did not arrive here comes again with the parts.
             self.lose_all();
             Vec::new()
@@ -151,12 +156,12 @@ impl Stream {
 
     /// Whether an event may be sent: it still waits, and its part is still this crosslink's.
     pub(super) fn holds(&self, place: Place) -> bool {
-        Instant::now() < self.until && self.held.contains(&(place.number % PARTS, place))
+        Instant::now() < self.until && self.held.contains(&(Self::part(place), place))
     }
 
     /// Notes that an event was delivered, or set aside. The store hears of it with the next reading.
     pub(super) fn done(&mut self, place: Place) {
-        self.held.remove(&(place.number % PARTS, place));
+        self.held.remove(&(Self::part(place), place));
         self.done.push(place);
     }
 
@@ -193,12 +198,19 @@ impl Stream {
         Ok(())
     }
 
+    /// Whether events were lost since this was asked last.
+    pub(super) fn has_lost(&mut self) -> bool {
+        std::mem::take(&mut self.has_lost)
+    }
+
     fn lose(&mut self, part: u32) {
+        self.has_lost = true;
         self.parts.remove(&part);
         self.held.retain(|(held, _)| *held != part);
     }
 
     fn lose_all(&mut self) {
+        self.has_lost |= !self.held.is_empty();
         self.parts.clear();
         self.held.clear();
     }

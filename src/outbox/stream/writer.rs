@@ -1,14 +1,15 @@
 //! Events on their way to the store: a thread adds whatever has come meanwhile at once.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::super::Refused;
+use super::super::complaint::Complaint;
 use super::super::event::Record;
 use super::super::journal::{Group, Queue};
+use super::super::{Refused, is_full, takes};
 use super::PARTS;
 use super::server::Server;
-use crate::metrics::{Fate, OutboxCounts};
+use crate::metrics::{Fate, Hindrance, OutboxCounts};
 use crate::settings::{OutboxSettings, StreamPlace, WhenFull};
 
 /// The thread that adds to the stream.
@@ -17,6 +18,8 @@ pub(in super::super) struct Writer {
     server: Server,
     settings: OutboxSettings,
     counts: Arc<OutboxCounts>,
+    /// What gave way.
+    dropped: Complaint,
 }
 
 /// Events as they are kept, each with its part.
@@ -36,13 +39,18 @@ impl Writer {
         settings: &OutboxSettings,
         counts: Arc<OutboxCounts>,
     ) -> Self {
-        Self { queue, server: Server::of(place), settings: settings.clone(), counts }
+        let (server, settings) = (Server::of(place, "take events"), settings.clone());
+        Self { queue, server, settings, counts, dropped: Complaint::default() }
     }
 
     /// Adds until the queue is closed and empty.
     pub(in super::super) fn run(mut self) {
         loop {
-            let (groups, is_last) = self.queue.take(IDLE);
+            let [is_full, is_refused] = [Hindrance::Full, Hindrance::Unwritable].map(|h| self.counts.is_hindered_by(h));
+            let (groups, is_last) = self.queue.take(if is_full || is_refused { SOON } else { IDLE });
+            if groups.is_empty() && is_refused {
+                self.try_store();
+            }
             let mut batch = Batch::default();
             for group in groups {
                 match records(&group) {
@@ -57,6 +65,10 @@ impl Writer {
                 }
             }
             self.commit(batch);
+            takes(&self.counts, self.counts.bytes(), self.settings.max_bytes);
+            if let Some((events, _)) = self.dropped.due(Instant::now()) {
+                tracing::warn!(events, "the outbox is full: its oldest events gave way to new ones");
+            }
             if is_last {
                 return;
             }
@@ -78,20 +90,44 @@ impl Writer {
                 }
             }
         });
-        self.counts.accepting.set(i64::from(added.is_ok()));
-        // The store has said why.
+        self.writes(added.is_ok());
         let added = added.ok();
         let (dropped, added) = added.as_deref().and_then(<[u64]>::split_first).unzip();
-        self.counts.count(Fate::Dropped, dropped.copied().unwrap_or(0));
+        let dropped = dropped.copied().unwrap_or(0);
+        self.counts.count(Fate::Dropped, dropped);
+        self.dropped.add(dropped, String::new());
         for (index, (group, records)) in groups.into_iter().enumerate() {
             match added.map(|added| added.get(index)) {
                 Some(Some(1)) => {
                     self.counts.count(Fate::Accepted, records.len() as u64);
                     group.tell(Ok(()));
                 }
-                Some(_) => self.refuse(group, Refused::Full),
+                Some(_) => {
+                    is_full(&self.counts);
+                    self.refuse(group, Refused::Full);
+                }
                 None => self.refuse(group, Refused::NoRoom),
             }
+        }
+    }
+
+    /// Whether the store takes something again, which nobody may want to tell it now.
+    fn try_store(&mut self) {
+        let mut question = redis::cmd("SET");
+        question.arg(self.server.key("room")).arg(1).arg("PX").arg(1);
+        let is_taken = self.server.ask::<()>(&question).is_ok();
+        self.writes(is_taken);
+    }
+
+    /// Notes whether the store takes events. It has said itself why it does not.
+    fn writes(&self, is_so: bool) {
+        if !self.counts.hinders(Hindrance::Unwritable, !is_so) {
+            return;
+        }
+        if is_so {
+            tracing::info!("the store takes something again: events are accepted");
+        } else {
+            tracing::error!("the store takes nothing: no events are accepted");
         }
     }
 
@@ -113,5 +149,7 @@ fn records(group: &Group) -> Option<Parted> {
 }
 
 const MOST_AT_ONCE: usize = 1000;
+/// Between two questions whether there is room again.
+const SOON: Duration = Duration::from_secs(1);
 /// There is nothing to do meanwhile.
 const IDLE: Duration = Duration::from_secs(60);
