@@ -26,7 +26,7 @@ enum Action {
     /// Show them as a whole, with their identities, which belong to your visitors
     Show(Chosen),
     /// Send them again; those that are refused again stay
-    Retry(Chosen),
+    Retry(Again),
     /// Take them away for good
     Drop(Chosen),
 }
@@ -49,11 +49,20 @@ struct Chosen {
     config: ConfigFile,
 }
 
+#[derive(Debug, clap::Args)]
+struct Again {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Send those whose site no pair has any more to this one, named as `list` does
+    #[arg(long, value_name = "SITE")]
+    to_site: Option<String>,
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.action {
         Action::List(Configured { config }) => list(&DeadBox::of(config)?),
         Action::Show(chosen) => show(chosen),
-        Action::Retry(chosen) => retry(chosen),
+        Action::Retry(again) => retry(again),
         Action::Drop(chosen) => {
             let dead = DeadBox::of(&chosen.config)?;
             let letters = dead.chosen(chosen)?;
@@ -122,7 +131,7 @@ fn list(dead: &DeadBox) -> Result<(), Failure> {
     }
     for DeadLetter { id, record, why, since } in &letters {
         let site = printable(&record.site);
-        let _ = writeln!(shown, "{id:<9}{:<22}{:<8}{why}, {site}", time(*since), record.kind());
+        let _ = writeln!(shown, "{id:<9}{:<22}{:<8}{}, {site}", time(*since), record.kind(), printable(why));
     }
     let _ = writeln!(shown, "{}", count(letters.len(), "event"));
     print(&shown)?;
@@ -137,7 +146,7 @@ fn show(chosen: &Chosen) -> Result<(), Failure> {
     let mut shown = String::new();
     for DeadLetter { id, record, why, since } in DeadBox::of(&chosen.config)?.chosen(chosen)? {
         // Writing to a text does not fail.
-        let _ = writeln!(shown, "{id}: refused {}, {why}", time(since));
+        let _ = writeln!(shown, "{id}: refused {}, {}", time(since), printable(&why));
         let mut line = |name: &str, value: &str| {
             let _ = writeln!(shown, "  {name}: {}", printable(value));
         };
@@ -156,9 +165,19 @@ fn show(chosen: &Chosen) -> Result<(), Failure> {
     print(&shown)
 }
 
-fn retry(chosen: &Chosen) -> Result<(), Failure> {
+fn retry(Again { chosen, to_site }: &Again) -> Result<(), Failure> {
     let dead = DeadBox::of(&chosen.config)?;
-    let letters = dead.chosen(chosen)?;
+    let (sites, mut letters) = (&dead.config.sites, dead.chosen(chosen)?);
+    if let Some(site) = to_site {
+        if !sites.contains_key(site.as_str()) {
+            let mut known: Vec<_> = sites.keys().map(|name| format!("`{name}`")).collect();
+            known.sort();
+            let problem = format!("no pair has the site `{site}`; there are: {}", known.join(", "));
+            return Err(Failure::new(problem, "take one of them, as a whole"));
+        }
+        let homeless = letters.iter_mut().filter(|letter| !sites.contains_key(letter.record.site.as_str()));
+        homeless.for_each(|letter| letter.record.site.clone_from(site));
+    }
     let mut progress = Progress::of(letters.len());
     let (mut delivered, mut kept, mut removed) = (BTreeSet::new(), Vec::new(), Ok(()));
     let mut tell = |resent: Resent| {
@@ -177,11 +196,18 @@ fn retry(chosen: &Chosen) -> Result<(), Failure> {
     sent.map_err(|error| Failure::new(format!("nothing can be sent: {error}"), "look at `outbox.ca_file`"))?;
     removed.and_then(|()| dead.letters.remove(&delivered)).map_err(|error| dead.failed(&error))?;
     let mut shown = format!("{} delivered\n", count(delivered.len(), "event"));
-    for Resent { id, why, .. } in kept.iter().take(MOST_SHOWN) {
-        // Writing to a text does not fail.
-        let _ = writeln!(shown, "{id} stays: {why}");
-    }
     let left = progress.all - delivered.len();
+    // Writing to a text does not fail.
+    match kept.last() {
+        Some(last) if kept.len() + delivered.len() < progress.all => {
+            let _ = writeln!(shown, "given up after ten without an answer: {}", printable(&last.why));
+        }
+        _ => {
+            for Resent { id, why, .. } in kept.iter().take(MOST_SHOWN) {
+                let _ = writeln!(shown, "{id} stays: {}", printable(why));
+            }
+        }
+    }
     if left > 0 {
         let _ = writeln!(shown, "{} left", count(left, "event"));
     }
@@ -226,7 +252,8 @@ fn write_progress(text: &str) {
 }
 
 fn time(seconds: u64) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+    // The last second that has four digits for its year.
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799))).to_string()
 }
 
 /// What came from elsewhere, fit for a terminal.

@@ -36,7 +36,7 @@ pub enum Fate {
 pub enum Attempt {
     /// 2xx.
     Ok,
-    /// 5xx.
+    /// 5xx, 408 or 429.
     ServerError,
     /// Any other status.
     Refused,
@@ -157,7 +157,7 @@ impl OutboxCounts {
     }
 
     /// Notes how many dead letters there are.
-    pub fn dead(&self, letters: usize) {
+    pub fn dead(&self, letters: u64) {
         self.dead_letters.set(i64::try_from(letters).unwrap_or(i64::MAX));
     }
 

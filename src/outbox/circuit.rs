@@ -22,6 +22,11 @@ impl Circuit {
         self.open.map(|(_, until)| until)
     }
 
+    /// Whether the last attempt came to something, or there was none.
+    pub(super) fn is_fine(&self) -> bool {
+        self.failures == 0
+    }
+
     /// Notes that the service answered; whether it is asked as usual again only from now on.
     pub(super) fn answered(&mut self) -> bool {
         self.failures = 0;

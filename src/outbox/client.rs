@@ -38,7 +38,7 @@ impl Client {
     /// Believes the certificates that the settings name, or else those of the system.
     ///
     /// # Errors
-    /// There are none.
+    /// The library for TLS does not know its own versions.
     pub(super) fn new(settings: &OutboxSettings) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         let (added, _) = roots.add_parsable_certificates(match &settings.authorities {
@@ -77,7 +77,8 @@ impl Client {
                 let _ = timeout_at(deadline, Limited::new(response.into_body(), LONGEST_BODY).collect()).await;
                 let attempt = match status.as_u16() {
                     200..=299 => Attempt::Ok,
-                    500..=599 => Attempt::ServerError,
+                    // The service, or a proxy before it, was too slow or asked too often: that passes too.
+                    408 | 429 | 500..=599 => Attempt::ServerError,
                     _ => Attempt::Refused,
                 };
                 Answer { attempt, why: format!("status {}", status.as_u16()) }

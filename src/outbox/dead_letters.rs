@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -111,6 +111,14 @@ impl DeadLetters {
         }
     }
 
+    /// How many there are.
+    pub(super) fn number(&self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.number(),
+            Self::Stream(letters) => letters.number(),
+        }
+    }
+
     /// What tells whether they have changed.
     pub(super) fn looks(&self) -> Option<(u64, SystemTime)> {
         match self {
@@ -187,6 +195,14 @@ impl LettersFile {
             frame::append(text, &mut stay);
         }
         files::replace(&self.path(), &stay)
+    }
+
+    /// Reads no more than the lengths, however large the file is.
+    fn number(&self) -> io::Result<u64> {
+        match File::open(self.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            file => frame::count(BufReader::new(file?)),
+        }
     }
 
     fn looks(&self) -> Option<(u64, SystemTime)> {

@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::circuit::{Circuit, pause_after};
 use super::client::{Answer, Client};
+use super::complaint::Complaint;
 use super::dead_letters::{DeadLetter, DeadLetters};
 use super::event::Record;
-use super::lanes::{Held, LaneId, Lanes, Pending};
+use super::held::Held;
+use super::lanes::{LaneId, Lanes, Pending};
+use super::reader::Reader;
+use super::segments::Place;
 use super::source::Source;
 use crate::metrics::{Attempt, Fate, Hindrance, OutboxCounts};
 use crate::settings::LiveSites;
@@ -36,6 +40,7 @@ pub(super) struct Delivery {
 /// What has begun.
 #[derive(Default)]
 pub(super) struct UnderWay {
+    reader: Reader,
     held: Held,
     channels: HashMap<String, Channel>,
     requests: JoinSet<Sent>,
@@ -44,9 +49,10 @@ pub(super) struct UnderWay {
     /// What the file of dead letters looked like when they were counted, and when that was.
     letters: Option<(u64, SystemTime)>,
     counted: Option<Instant>,
-    /// When it was last said that events were refused, and how many were since.
-    complained: Option<Instant>,
-    unsaid: u64,
+    /// Events that were refused and could not be set aside yet, with why they were.
+    refused: HashMap<Place, String>,
+    set_aside: Complaint,
+    not_set_aside: Complaint,
     random: RandomState,
 }
 
@@ -56,6 +62,9 @@ struct Channel {
     lanes: Lanes,
     circuit: Circuit,
     on_their_way: usize,
+    /// Since when no pair has this site.
+    homeless: Option<Instant>,
+    failed: Complaint,
 }
 
 /// An event that was sent, and what came of it.
@@ -64,6 +73,26 @@ struct Sent {
     lane: LaneId,
     pending: Pending,
     answer: Answer,
+}
+
+impl Channel {
+    /// Whether nothing is sent because no pair has this site: somebody may be about to mend that.
+    fn waits_for_a_pair(&mut self, site: &str, is_there: bool, now: Instant) -> bool {
+        if is_there || self.lanes.wakes_at(now).is_none() {
+            self.homeless = None;
+            return false;
+        }
+        let since = *self.homeless.get_or_insert_with(|| {
+            tracing::warn!(site, "events wait for a site that no pair has: after {GRACE:?} they are set aside");
+            now
+        });
+        now < since + GRACE
+    }
+
+    /// Until when it waits for a pair.
+    fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.homeless.map(|since| since + GRACE).filter(|until| now < *until)
+    }
 }
 
 /// What comes next for an event that was sent.
@@ -102,11 +131,16 @@ impl Delivery {
         let mut deadline: Option<Instant> = None;
         loop {
             let now = Instant::now();
-            self.read(now);
+            let is_more = self.read(now);
+            if self.source.has_lost() {
+                let source = &self.source;
+                self.state.held.retain(|place| source.holds(place));
+                self.state.channels.values_mut().for_each(|channel| channel.lanes.retain(|place| source.holds(place)));
+            }
             self.send(now);
-            self.report();
+            self.report(now);
             let is_closed = ending.closed.is_cancelled();
-            if deadline.is_some_and(|deadline| deadline <= now) || is_closed && self.is_idle(now) {
+            if deadline.is_some_and(|deadline| deadline <= now) || is_closed && !is_more && self.is_idle(now) {
                 return self.source.leave();
             }
             let wake = [Some(now + self.source.pause()), deadline, self.wakes_at(now)].into_iter().flatten().min();
@@ -115,6 +149,7 @@ impl Delivery {
                     Ok(sent) => self.settle(sent),
                     Err(error) => tracing::error!(%error, "a delivery broke off; the next start sends its event again"),
                 },
+                () = yield_now(), if is_more => {}
                 () = self.grown.notified() => {}
                 () = sleep_until(wake.unwrap_or(now).into()) => {}
                 () = ending.stop.cancelled(), if deadline.is_none() => deadline = Some(Instant::now() + ending.drain),
@@ -125,48 +160,49 @@ impl Delivery {
         }
     }
 
-    /// Reads on, as far as there is room.
-    fn read(&mut self, now: Instant) {
+    /// Reads on by a little; whether there may be more.
+    fn read(&mut self, now: Instant) -> bool {
         let state = &mut self.state;
         if state.read_again.is_some_and(|again| now < again) {
-            return;
+            return false;
         }
         state.read_again = None;
-        loop {
-            match self.source.read(READ_BYTES.min(state.held.room())) {
-                Ok(kept) if kept.is_empty() => return,
-                Ok(kept) => {
-                    for kept in kept {
-                        state.held.add(&kept);
-                        let channel = state.channels.entry(kept.record.site.clone()).or_default();
-                        channel.lanes.push(kept.place, kept.record);
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the journal can't be read; after a start anew, what is damaged is cut");
-                    state.read_again = Some(now + PAUSE);
-                    return;
-                }
-            }
+        let (sites, mut taken) = (self.sites.load(), Vec::new());
+        let read = state.reader.read(&mut self.source, &mut state.held, sites.keys().map(|name| &**name), &mut taken);
+        for kept in taken {
+            let channel = state.channels.entry(kept.record.site.clone()).or_default();
+            channel.lanes.push(kept.place, kept.record);
         }
+        read.unwrap_or_else(|error| {
+            tracing::error!(%error, "the journal can't be read: it is tried again");
+            state.read_again = Some(now + PAUSE);
+            false
+        })
     }
 
     /// Sends what may be sent.
     fn send(&mut self, now: Instant) {
         let sites = self.sites.load();
-        let mut homeless = Vec::new();
+        let mut unsent = Vec::new();
         for (name, channel) in &mut self.state.channels {
+            let site = sites.get(name.as_str());
+            if channel.waits_for_a_pair(name, site.is_some(), now) {
+                continue;
+            }
             while channel.on_their_way < self.parallel && channel.circuit.admits(now, channel.on_their_way) {
                 let Some((lane, pending)) = channel.lanes.next(now) else { break };
                 if !self.source.holds(pending.place) {
                     // It gave way to newer ones, or another crosslink delivers it.
                     self.state.held.remove(pending.place);
+                    self.state.refused.remove(&pending.place);
                     channel.lanes.done(lane);
                     continue;
                 }
                 channel.on_their_way += 1;
-                let Some(site) = sites.get(name.as_str()).cloned() else {
-                    homeless.push((name.clone(), lane, pending));
+                let refused = self.state.refused.get(&pending.place).cloned();
+                let no_pair = || "no pair of the configuration has this site".to_owned();
+                let (None, Some(site)) = (&refused, site.cloned()) else {
+                    unsent.push((name.clone(), lane, pending, refused.unwrap_or_else(no_pair)));
                     continue;
                 };
                 let (client, name) = (self.client.clone(), name.clone());
@@ -176,35 +212,48 @@ impl Delivery {
                 });
             }
         }
-        for (site, lane, pending) in homeless {
-            let why = "no pair of the configuration has this site".to_owned();
-            self.settle(Sent { site, lane, pending, answer: Answer { attempt: Attempt::Refused, why } });
+        // Nobody was asked about these, so they say nothing of the service.
+        for (site, lane, pending, why) in unsent {
+            self.conclude(&site, lane, &pending, Next::SetAside, why);
         }
     }
 
     /// Draws the conclusions from an answer.
     fn settle(&mut self, Sent { site, lane, pending, answer: Answer { attempt, why } }: Sent) {
         self.counts.tried(attempt);
-        let now = Instant::now();
-        let spread = self.spread(&pending);
+        let (now, spread) = (Instant::now(), self.spread(&pending));
+        let service = self.sites.load().get(site.as_str()).map(|site| site.endpoint.clone());
         let Some(channel) = self.state.channels.get_mut(&site) else { return };
-        channel.on_their_way -= 1;
+        if !matches!(attempt, Attempt::Ok | Attempt::Refused) && channel.circuit.is_fine() {
+            channel.failed.add(1, why.clone());
+            if let Some((times, why)) = channel.failed.due(now) {
+                tracing::warn!(service, times, why, "KISSmetrics did not take an event: it is sent again");
+            }
+        }
         if matches!(attempt, Attempt::Ok | Attempt::Refused) {
             if channel.circuit.answered() {
                 tracing::info!(site, "KISSmetrics takes events again");
             }
         } else if channel.circuit.failed(now, spread) {
-            tracing::warn!(site, why, "KISSmetrics takes no events: they wait, and it is asked now and then");
+            tracing::warn!(site, service, why, "KISSmetrics takes no events: they wait, and it is asked now and then");
         }
-        let is_done = match Next::after(attempt, pending.tries, channel.circuit.opens_at().is_some()) {
+        let next = Next::after(attempt, pending.tries, channel.circuit.opens_at().is_some());
+        let why = if pending.tries > 1 { format!("{why}, at try {}", pending.tries) } else { why };
+        self.conclude(&site, lane, &pending, next, why);
+    }
+
+    /// Is done with an event, or puts it back.
+    fn conclude(&mut self, site: &str, lane: LaneId, pending: &Pending, next: Next, why: String) {
+        let (now, spread) = (Instant::now(), self.spread(pending));
+        let is_done = match next {
             Next::Done => true,
-            Next::SetAside if pending.tries > 1 => self.bury(&pending, format!("{why}, at try {}", pending.tries)),
-            Next::SetAside => self.bury(&pending, why),
+            Next::SetAside => self.bury(pending, why),
             Next::Again => false,
         };
-        let Some(channel) = self.state.channels.get_mut(&site) else { return };
+        let Some(channel) = self.state.channels.get_mut(site) else { return };
+        channel.on_their_way -= 1;
         if is_done {
-            self.counts.count(if attempt == Attempt::Ok { Fate::Delivered } else { Fate::Dead }, 1);
+            self.counts.count(if next == Next::Done { Fate::Delivered } else { Fate::Dead }, 1);
             channel.lanes.done(lane);
             self.state.held.remove(pending.place);
             self.source.done(pending.place);
@@ -217,20 +266,31 @@ impl Delivery {
     fn bury(&mut self, pending: &Pending, why: String) -> bool {
         let id = self.source.letter_id(pending.place);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.state.unsaid += 1;
-        // Where one is refused, perhaps all are.
-        if self.state.complained.is_none_or(|last| last.elapsed() >= QUIET) {
-            let (events, site) = (self.state.unsaid, &pending.record.site);
-            tracing::warn!(events, site, why, "events were refused: `crosslink outbox list` shows them");
-            self.state.complained = Some(Instant::now());
-            self.state.unsaid = 0;
-        }
         let letter = DeadLetter { id, record: Record::clone(&pending.record), why, since };
         let buried = self.letters.add(&letter);
-        if let Err(error) = &buried {
-            tracing::error!(%id, %error, "a refused event can't be set aside; it is tried again");
+        let why = letter.why;
+        match &buried {
+            Ok(()) => {
+                self.state.refused.remove(&pending.place);
+                self.state.set_aside.add(1, format!("{why}, {}", pending.record.site));
+            }
+            // It is not sent again, since it was refused.
+            Err(error) => {
+                self.state.not_set_aside.add(1, error.to_string());
+                self.state.refused.insert(pending.place, why);
+            }
         }
         buried.is_ok()
+    }
+
+    /// Says what was refused: where one event is, perhaps all are.
+    fn complain(&mut self, now: Instant) {
+        if let Some((events, why)) = self.state.set_aside.due(now) {
+            tracing::warn!(events, why, "events were refused: `crosslink outbox list` shows them");
+        }
+        if let Some((times, error)) = self.state.not_set_aside.due(now) {
+            tracing::error!(times, error, "refused events can't be set aside: they wait where they are");
+        }
     }
 
     /// A random part of one, other for each try.
@@ -243,6 +303,9 @@ impl Delivery {
     fn wakes_at(&self, now: Instant) -> Option<Instant> {
         let wakes = self.state.channels.values().filter_map(|channel| {
             let wake = channel.lanes.wakes_at(now)?;
+            if let Some(until) = channel.waits_until(now) {
+                return Some(until);
+            }
             match channel.circuit.opens_at() {
                 Some(_) if channel.on_their_way > 0 => None,
                 Some(until) => Some(wake.max(until)),
@@ -254,14 +317,19 @@ impl Delivery {
 
     /// Whether all is delivered, or nothing can be for now. Whoever stops does not wait for a next try.
     fn is_idle(&self, now: Instant) -> bool {
-        let may_send =
-            |channel: &Channel| channel.lanes.wakes_at(now) == Some(now) && channel.circuit.opens_at().is_none();
+        let may_send = |channel: &Channel| {
+            let is_held_up = channel.circuit.opens_at().is_some() || channel.waits_until(now).is_some();
+            channel.lanes.wakes_at(now) == Some(now) && !is_held_up
+        };
         self.state.requests.is_empty() && !self.state.channels.values().any(may_send)
     }
 
     /// Tells the operator how it goes.
-    fn report(&mut self) {
-        let open = self.state.channels.values().filter(|channel| channel.circuit.opens_at().is_some()).count();
+    fn report(&mut self, now: Instant) {
+        self.complain(now);
+        let is_held_up =
+            |channel: &&Channel| channel.circuit.opens_at().is_some() || channel.waits_until(now).is_some();
+        let open = self.state.channels.values().filter(is_held_up).count();
         self.counts.open_circuits.set(i64::try_from(open).unwrap_or(i64::MAX));
         // While the store is away nothing is held of what waits there.
         if !self.counts.is_hindered_by(Hindrance::Away) {
@@ -273,26 +341,43 @@ impl Delivery {
         self.state.counted = Some(Instant::now());
         let looks = self.letters.looks();
         if looks != self.state.letters {
-            self.state.letters = looks;
-            self.counts.dead(self.letters.read().map_or(0, |letters| letters.all.len()));
+            // While they can't be read, the last number stays.
+            if let Ok(number) = self.letters.number() {
+                self.state.letters = looks;
+                self.counts.dead(number);
+            }
         }
     }
 }
 
-/// How much is read from the disk at once.
-const READ_BYTES: usize = 256 * 1024;
 /// Before a disk that failed is read again.
 const PAUSE: Duration = Duration::from_secs(10);
 /// How often dead letters are counted: commands take from them too.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Between two complaints about events that were refused.
-const QUIET: Duration = Duration::from_secs(60);
+/// For how long events wait for a site that no pair has.
+const GRACE: Duration = Duration::from_secs(3600);
 /// With the pauses between them, half an hour.
 const MOST_TRIES: u32 = 30;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_wait_an_hour_for_a_site_that_no_pair_has() {
+        let (mut channel, now) = (Channel::default(), Instant::now());
+        assert!(!channel.waits_for_a_pair("s", false, now), "where there is no event");
+        let what = crate::outbox::Kind::Alias("x".to_owned());
+        let record = Record { site: "s".to_owned(), person: "bob".to_owned(), what, at: 0, accepted: 0 };
+        channel.lanes.push(Place { segment: 1, number: 0 }, record);
+        assert!(channel.waits_for_a_pair("s", false, now) && channel.waits_for_a_pair("s", false, now + GRACE / 2));
+        assert_eq!(channel.waits_until(now), Some(now + GRACE));
+        assert!(!channel.waits_for_a_pair("s", true, now + GRACE / 2), "it is back");
+        assert!(channel.waits_for_a_pair("s", false, now + GRACE), "and gone again");
+        assert!(
+            !channel.waits_for_a_pair("s", false, now + 2 * GRACE) && channel.waits_until(now + 2 * GRACE).is_none()
+        );
+    }
 
     #[test]
     fn only_what_can_become_better_is_sent_again() {

@@ -26,7 +26,9 @@ pub(super) fn give_away(file: &File, directory: &Path) -> io::Result<()> {
 /// Puts a file with these bytes in the place of another one.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (next, directory) = (path.with_extension("next"), path.parent().unwrap_or(path));
-    let mut file = private().create(true).truncate(true).open(&next)?;
+    let _ = fs::remove_file(&next);
+    // A new one, so that it is no link to another file.
+    let mut file = private().create_new(true).open(&next)?;
     let written = give_away(&file, directory).and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_all());
     if let Err(error) = written.and_then(|()| fs::rename(&next, path)) {
         let _ = fs::remove_file(next);
@@ -66,7 +68,7 @@ fn cut(path: &Path, copy: &Path, found: &Found<'_>, bytes: &[u8]) -> io::Result<
     if found.holds_something {
         let rest = bytes.get(found.whole..).unwrap_or_default();
         // On a full disk without.
-        let _ = private().create(true).truncate(true).open(copy).and_then(|mut copy| copy.write_all(rest));
+        let _ = private().create_new(true).open(copy).and_then(|mut copy| copy.write_all(rest));
     }
     let file = OpenOptions::new().write(true).open(path)?;
     file.write_all_at(HEADER, 0)?;

@@ -1,6 +1,9 @@
 //! Records in a file: for each its length, a checksum and its bytes, so that what was cut off or damaged is told from
 //! what is whole.
 
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+
 use crc32fast::Hasher;
 
 /// What a file of records begins with.
@@ -47,6 +50,25 @@ impl<'b> Iterator for Frames<'b> {
     }
 }
 
+/// How many records a file holds, by their lengths, up to the first that can't be one.
+pub(super) fn count(mut file: BufReader<File>) -> io::Result<u64> {
+    let (mut records, mut next) = (0, [0; 8]);
+    io::copy(&mut file.by_ref().take(HEADER.len() as u64), &mut io::sink())?;
+    loop {
+        match file.read_exact(&mut next) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(records),
+            read => read?,
+        }
+        let [a, b, c, d, ..] = next;
+        let bytes = u32::from_le_bytes([a, b, c, d]);
+        if bytes as usize > LONGEST {
+            return Ok(records);
+        }
+        file.seek_relative(bytes.into())?;
+        records += 1;
+    }
+}
+
 /// What can be read of a file of records.
 #[derive(Default)]
 pub(super) struct Found<'b> {
@@ -89,7 +111,7 @@ impl<'b> Found<'b> {
 
 impl<'b> Frames<'b> {
     /// Goes on where the next whole record begins, and gives what stands before it.
-    fn pass_over(&mut self) -> &'b [u8] {
+    pub(super) fn pass_over(&mut self) -> &'b [u8] {
         let is_record = |at: &usize| self.rest.get(*at..).is_some_and(|rest| Frames::of(rest).next().is_some());
         let at = (1..self.rest.len()).find(is_record).unwrap_or(self.rest.len());
         let (torn, rest) = self.rest.split_at_checked(at).unwrap_or_default();

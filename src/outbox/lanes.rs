@@ -1,14 +1,13 @@
 //! The events that are read and not delivered yet, each behind the earlier ones of its person.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::event::Record;
 use super::segments::Place;
-use super::store::Kept;
 
 /// The persons of one site that have events, each in a lane of its own. Two persons may share one by chance, which
 /// costs them nothing but time.
@@ -79,51 +78,25 @@ impl Lanes {
         self.resting.push(Reverse((until, id)));
     }
 
+    /// Forgets events that are somebody else's now, but for the first of each lane, which may be on its way.
+    pub(super) fn retain(&mut self, is_held: impl Fn(Place) -> bool) {
+        for lane in self.events.values_mut() {
+            let mut is_first = true;
+            lane.retain(|pending| std::mem::take(&mut is_first) || is_held(pending.place));
+        }
+    }
+
     /// When the next event may be sent: now, later, or not before something else happens.
     pub(super) fn wakes_at(&self, now: Instant) -> Option<Instant> {
         if self.ready.is_empty() { self.resting.peek().map(|Reverse((until, _))| *until) } else { Some(now) }
     }
 }
 
-/// Everything that is read and not done with: bounded, and the oldest is known.
-#[derive(Default)]
-pub(super) struct Held {
-    events: BTreeMap<Place, (usize, u64)>,
-    bytes: usize,
-}
-
-impl Held {
-    pub(super) fn add(&mut self, kept: &Kept) {
-        let bytes = kept.bytes + OVERHEAD;
-        self.events.insert(kept.place, (bytes, kept.record.accepted));
-        self.bytes += bytes;
-    }
-
-    pub(super) fn remove(&mut self, place: Place) {
-        if let Some((bytes, _)) = self.events.remove(&place) {
-            self.bytes -= bytes;
-        }
-    }
-
-    /// How many bytes more may be read.
-    pub(super) fn room(&self) -> usize {
-        MOST_HELD.saturating_sub(self.bytes)
-    }
-
-    /// When the oldest was accepted, in seconds since 1970.
-    pub(super) fn oldest(&self) -> Option<u64> {
-        self.events.first_key_value().map(|(_, (_, accepted))| *accepted)
-    }
-}
-
-/// Some 30,000 events; beyond that, the disk holds them.
-const MOST_HELD: usize = 16 * 1024 * 1024;
-/// What an event takes in memory besides its text.
-const OVERHEAD: usize = 400;
-
 #[cfg(test)]
 mod tests {
     use super::super::event::Kind;
+    use super::super::held::Held;
+    use super::super::store::Kept;
     use super::*;
     use std::time::Duration;
 
@@ -131,6 +104,29 @@ mod tests {
         let what = Kind::Alias("x".to_owned());
         let record = Record { site: "s".to_owned(), person: person.to_owned(), what, at: 0, accepted: 0 };
         lanes.push(Place { segment: 1, number }, record);
+    }
+
+    #[test]
+    fn what_is_lost_and_read_again_is_held_once() {
+        let (mut lanes, mut held, now) = (Lanes::default(), Held::default(), Instant::now());
+        let mut rooms = Vec::new();
+        for segment in 0..3 {
+            for number in 0..9 {
+                push(&mut lanes, "bob", number);
+                let lane = lanes.events.values_mut().next().unwrap();
+                lane.back_mut().unwrap().place.segment = segment;
+                let record = Record::clone(&lane.back().unwrap().record);
+                held.add(&Kept { place: Place { segment, number }, record, bytes: 100 });
+            }
+            lanes.retain(|place| place.segment == segment);
+            held.retain(|place| place.segment == segment);
+            rooms.push(held.room());
+        }
+        assert!(rooms.iter().all(|room| *room == rooms[0]));
+        let (bob, first) = lanes.next(now).unwrap();
+        assert_eq!((first.place.segment, lanes.events[&bob].len()), (0, 10), "the first may be on its way");
+        lanes.done(bob);
+        assert_eq!(lanes.next(now).unwrap().1.place, Place { segment: 2, number: 0 });
     }
 
     #[test]

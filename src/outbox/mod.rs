@@ -7,6 +7,7 @@
 //! | `frame`, `files`, `store`, `segments`, `notes` | records in files, those files, what is known of them, and what of them was delivered |
 //! | `stream` | a Valkey or Redis that several crosslinks share, in place of the disk |
 //! | `source` | one of the two, for whoever reads there |
+//! | `reader`, `held` | which events come into memory next, and what is there: so much of each site and person |
 //! | `delivery` | from there to the service, with `lanes`, `circuit` and `client`; `complaint` says what happens often |
 //! | `dead_letters`, `resend` | what the service refused, and how it is sent once more |
 //!
@@ -23,9 +24,11 @@ mod delivery;
 mod event;
 mod files;
 mod frame;
+mod held;
 mod journal;
 mod lanes;
 mod notes;
+mod reader;
 mod resend;
 mod segments;
 mod source;
@@ -97,6 +100,11 @@ impl Outbox {
         if let Err(error) = letters.mend() {
             tracing::error!(%error, "the dead letters can't be used; the rest goes on without them");
         }
+        // How many wait in a stream is known once it was read.
+        if let (OutboxPlace::Directory(directory), Ok(dead_letters)) = (&settings.place, letters.number()) {
+            let (waiting, ..) = counts.state();
+            tracing::info!(directory = %directory.display(), waiting, dead_letters, "outbox opened");
+        }
         let client = Client::new(settings).map_err(io::Error::other)?;
         let (parallel, state) = (settings.parallel, delivery::UnderWay::default());
         let delivery = Delivery { source, sites, counts: Arc::clone(&counts), grown, client, parallel, letters, state };
@@ -128,14 +136,18 @@ impl Outbox {
     /// through a `kill -9`, and has them on the disk a second later.
     ///
     /// # Errors
-    /// They were not accepted. After an error of the disk one may still be delivered.
+    /// They were not accepted, or it took over ten seconds. After an error of the disk one may still be delivered.
     pub async fn accept_durably(&self, events: Vec<Event>) -> Result<(), Refused> {
         if events.is_empty() {
             return Ok(());
         }
         let (tell, told) = oneshot::channel();
         self.push(events, Some(tell))?;
-        told.await.unwrap_or(Err(Refused::Stopping))
+        match timeout(PATIENCE, told).await {
+            Ok(told) => told.unwrap_or(Err(Refused::Stopping)),
+            // The disk hangs. Perhaps they are written all the same.
+            Err(_) => Err(Refused::NoRoom),
+        }
     }
 
     fn push(&self, events: Vec<Event>, tell: Option<oneshot::Sender<Result<(), Refused>>>) -> Result<(), Refused> {
@@ -207,7 +219,10 @@ impl Running {
             (written, delivery.join())
         });
         match timeout(drain + LAST_WRITES, ended).await {
-            Ok(Ok((Ok(()), Ok(())))) => {}
+            Ok(Ok((Ok(()), Ok(())))) => {
+                let (waiting, _, dead_letters) = outbox.counts.state();
+                tracing::info!(waiting, dead_letters, "outbox closed");
+            }
             Ok(_) => tracing::error!("a thread of the outbox broke off"),
             // A disk that does not answer keeps nobody from stopping.
             Err(_) => tracing::error!("the outbox could not be closed in time; what it had not written is lost"),
@@ -239,6 +254,8 @@ impl fmt::Display for Refused {
     }
 }
 
+/// For a disk or a store to take events that somebody waits for.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// For some 10,000 events.
 const ENOUGH_ROOM: u64 = 4 * 1024 * 1024;
 /// How long a disk is waited for at the end.

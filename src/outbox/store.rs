@@ -32,6 +32,22 @@ pub(super) struct Store {
 pub(super) struct Cursor {
     next: Option<(Place, u64)>,
     file: Option<(u64, File)>,
+    /// The latest segment in which a part was passed over.
+    damaged: Option<u64>,
+    /// Whether somebody else reads these parts too, and says what is damaged there.
+    is_second: bool,
+}
+
+impl Cursor {
+    /// The same place, for another reader.
+    pub(super) fn mark(&self) -> Self {
+        Self { next: self.next, file: None, damaged: self.damaged, is_second: true }
+    }
+
+    /// The place of the next record; `None` before the first.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.next.map(|(place, _)| place)
+    }
 }
 
 /// A record that was read, and how many bytes it takes.
@@ -174,7 +190,10 @@ impl Store {
     /// Whether the disk takes a little.
     pub(super) fn has_room(&self) -> bool {
         let file = self.directory.join(".room");
-        let written = fs::write(&file, [0; 4096]).is_ok();
+        let _ = fs::remove_file(&file);
+        // A new one, so that it is no link to another file.
+        let made = private().create_new(true).open(&file);
+        let written = made.and_then(|mut file| file.write_all(&[0; 4096])).is_ok();
         fs::remove_file(file).is_ok() && written
     }
 
@@ -184,10 +203,12 @@ impl Store {
         while let Some((place, from, to)) = self.part(cursor) {
             let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(usize::MAX).min(most.max(LONGEST + 8))];
             self.file(cursor, place.segment)?.read_exact_at(&mut bytes, from)?;
-            let (kept, whole, next) = self.kept(&bytes, place);
+            // Behind damage records have other numbers than those that were noted.
+            let is_shifted = cursor.damaged == Some(place.segment);
+            let (kept, whole, next) = self.kept(&bytes, place, is_shifted);
             if whole == 0 {
-                let path = self.path(place.segment, JOURNAL);
-                return Err(io::Error::other(format!("{} is damaged at byte {from}", path.display())));
+                self.pass_over(cursor, place, from, to)?;
+                continue;
             }
             cursor.next = Some((next, from + whole as u64));
             if !kept.is_empty() {
@@ -197,14 +218,31 @@ impl Store {
         Ok(Vec::new())
     }
 
+    /// Goes on behind what is damaged. What was there still counts as waiting, so that the segment stays until the next
+    /// start, which mends it and keeps a copy.
+    fn pass_over(&self, cursor: &mut Cursor, place: Place, from: u64, to: u64) -> io::Result<()> {
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(usize::MAX)];
+        self.file(cursor, place.segment)?.read_exact_at(&mut bytes, from)?;
+        let torn = Frames::of(&bytes).pass_over().len();
+        if !cursor.is_second {
+            self.counts.count(Fate::Torn, 1);
+            let file = self.path(place.segment, JOURNAL);
+            let file = file.display();
+            tracing::error!(%file, from, bytes = torn, "a part of the journal is damaged, and passed over: the next start mends it");
+        }
+        cursor.next = Some((Place { number: place.number + 1, ..place }, from + torn as u64));
+        cursor.damaged = Some(place.segment);
+        Ok(())
+    }
+
     /// The whole records among some bytes, how many bytes those are, and the place behind them.
-    fn kept(&self, bytes: &[u8], mut place: Place) -> (Vec<Kept>, usize, Place) {
+    fn kept(&self, bytes: &[u8], mut place: Place, is_shifted: bool) -> (Vec<Kept>, usize, Place) {
         let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
         let mut frames = Frames::of(bytes);
         let segments = self.lock();
         let notes = segments.get(place.segment).map(|segment| &segment.notes);
         for frame in frames.by_ref() {
-            if notes.is_some_and(|notes| !notes.has(place.number)) {
+            if notes.is_some_and(|notes| is_shifted || !notes.has(place.number)) {
                 match serde_json::from_slice(frame) {
                     Ok(record) => kept.push(Kept { place, record, bytes: frame.len() }),
                     Err(_) => unreadable.push(place),
@@ -260,7 +298,7 @@ impl Store {
     }
 
     fn path(&self, number: u64, kind: &str) -> PathBuf {
-        self.directory.join(format!("{number:08}.{kind}"))
+        self.directory.join(named(number, kind))
     }
 
     /// Tells the operator how much there is.
@@ -333,13 +371,20 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
+fn named(number: u64, kind: &str) -> String {
+    format!("{number:08}.{kind}")
+}
+
 /// The files of a kind, with their numbers, the oldest first.
 fn numbered(directory: &Path, kind: &str) -> io::Result<BTreeMap<u64, PathBuf>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        if let Some(number) = number.filter(|_| path.extension().is_some_and(|extension| extension == kind)) {
+        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok());
+        // Another spelling of a number is no file of ours.
+        if let Some(number) =
+            number.filter(|number| path.file_name().is_some_and(|name| *name == *named(*number, kind)))
+        {
             files.insert(number, path);
         }
     }
@@ -523,6 +568,31 @@ mod tests {
             }
             assert!(open(folder.path()).begin().unwrap().number > 1);
         }
+    }
+
+    #[test]
+    fn damage_while_it_runs_is_passed_over_and_mended_by_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let mut writer = store.begin().unwrap();
+        add(&store, &mut writer, 0..9);
+        store.seal(&writer);
+        fs::write(folder.path().join("7.journal"), "not ours").unwrap();
+        let path = folder.path().join("00000001.journal");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[HEADER.len() + 100] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let read = rest(&store, &mut Cursor::default());
+        assert_eq!(read.iter().map(|(person, _)| *person).collect::<Vec<_>>(), [0, 2, 3, 4, 5, 6, 7, 8]);
+        for (person, place) in &read {
+            if *person != 5 {
+                store.done(*place);
+            }
+        }
+        drop(store);
+        let store = open(folder.path());
+        assert_eq!(persons(&store), [2, 3, 4, 5, 6, 7, 8], "sent again, and counted once");
+        assert_eq!(fs::read(path.with_extension("torn")).unwrap(), bytes);
     }
 
     #[test]

@@ -203,7 +203,7 @@ fn what_a_program_asks_again_under_the_same_name_counts_once() {
     let service = Kissmetrics::start(Mood::Fine);
     let site = site(&store, &service, "");
     let served = site.with_api().serve();
-    let post = |name: &str| served.post(name, r#"{"person":"bob","event":"Paid"}"#);
+    let post = |name: &str| served.post(name, &format!(r#"{{"person":"bob","event":"{name}"}}"#));
     let state = || ask::<Option<String>>(&store, &["GET", "crosslink:last"]);
     eventually("the store", || (post("order-1") == 202).then_some(()));
     eventually("the first one", || (service.told().len() == 1).then_some(()));

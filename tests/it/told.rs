@@ -333,6 +333,22 @@ fn one_alias_is_told_once() {
     assert_eq!(sites.told(), [alias(X, "bob"), alias(X, "eve"), alias(Y, "bob"), alias(Y, "eve")]);
 }
 
+/// Or one who loads a link again and again would keep the service from everybody else.
+#[test]
+fn what_the_service_counts_once_is_told_once() {
+    let sites = Sites::plain(EVENTS, "");
+    for _ in 0..300 {
+        sites.leave("Cookie: km_ni=bob\r\n");
+        sites.arrive("/cart?kmi=bob", "");
+    }
+    sites.leave("Cookie: km_ni=eve\r\n");
+    let counts = |sites: &Sites| (sites.service.told().len(), sites.service.counted());
+    let eve = |sites: &Sites| sites.service.told().iter().any(|target| target.contains("_p=eve&")).then_some(());
+    eventually("the last one", || eve(&sites));
+    let (told, counted) = counts(&sites);
+    assert!(told == counted && told >= 3, "{told} events, of which {counted} count");
+}
+
 #[test]
 fn a_visitor_waits_for_no_service_and_no_log_has_an_identity() {
     let sites = Sites::plain(EVENTS, "");

@@ -39,6 +39,8 @@ pub(super) struct Stream {
     until: Instant,
     /// What was read and is not done with.
     held: BTreeSet<(u32, Place)>,
+    /// Whether some of that was lost with its part.
+    has_lost: bool,
     /// What is done with, and the store does not know it yet.
     done: Vec<Place>,
     /// When the store is asked next.
@@ -62,6 +64,7 @@ impl Stream {
             terms: 0,
             until: now,
             held: BTreeSet::new(),
+            has_lost: false,
             done: Vec::new(),
             again: now,
         })
@@ -153,12 +156,12 @@ impl Stream {
 
     /// Whether an event may be sent: it still waits, and its part is still this crosslink's.
     pub(super) fn holds(&self, place: Place) -> bool {
-        Instant::now() < self.until && self.held.contains(&(place.number % PARTS, place))
+        Instant::now() < self.until && self.held.contains(&(Self::part(place), place))
     }
 
     /// Notes that an event was delivered, or set aside. The store hears of it with the next reading.
     pub(super) fn done(&mut self, place: Place) {
-        self.held.remove(&(place.number % PARTS, place));
+        self.held.remove(&(Self::part(place), place));
         self.done.push(place);
     }
 
@@ -195,12 +198,19 @@ impl Stream {
         Ok(())
     }
 
+    /// Whether events were lost since this was asked last.
+    pub(super) fn has_lost(&mut self) -> bool {
+        std::mem::take(&mut self.has_lost)
+    }
+
     fn lose(&mut self, part: u32) {
+        self.has_lost = true;
         self.parts.remove(&part);
         self.held.retain(|(held, _)| *held != part);
     }
 
     fn lose_all(&mut self) {
+        self.has_lost |= !self.held.is_empty();
         self.parts.clear();
         self.held.clear();
     }

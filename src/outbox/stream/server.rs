@@ -80,15 +80,39 @@ fn ask<T: FromRedisValue>(known: &mut Option<Connection>, place: &StreamPlace, q
     question.query(connection)
 }
 
-/// The beginning of what an error says, on one line, and without the words of a command that the store did not like.
+/// What an error says of its own: words of the system, or the kind with the code that a store writes in capitals. The
+/// rest of an answer may hold what was asked, with identities.
 fn told(error: &RedisError) -> String {
-    let text = error.to_string();
-    let text = text.split("args").next().unwrap_or_default();
-    text.chars().take(LONGEST_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let is_code = |code: &&str| code.len() <= LONGEST_CODE && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    match error.code().filter(is_code) {
+        _ if error.is_io_error() => error.to_string(),
+        Some(code) => format!("{:?}, {code}", error.kind()),
+        None => format!("{:?}", error.kind()),
+    }
 }
 
 /// For a connection to begin, and for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_WORDS: usize = 100;
+/// Of what an error is called.
+const LONGEST_CODE: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redis::ErrorKind;
+
+    #[test]
+    fn nothing_of_an_answer_is_said_but_its_code() {
+        let detail = || "odd {\"person\":\"pam@pam.com\"".to_owned();
+        let strange = RedisError::from((ErrorKind::UnexpectedReturnType, "value was", detail()));
+        assert_eq!(told(&strange), "UnexpectedReturnType");
+        let refused =
+            redis::parse_redis_value(b"-OOM pam@pam.com is too much\r\n").unwrap().extract_error().unwrap_err();
+        assert!(told(&refused).ends_with(", OOM"), "{}", told(&refused));
+        let odd = redis::parse_redis_value(b"-pam@pam.com odd\r\n").unwrap().extract_error().unwrap_err();
+        assert!(!told(&odd).contains("pam"), "{}", told(&odd));
+        assert_eq!(told(&std::io::Error::other("broken").into()), "broken");
+    }
+}
