@@ -22,6 +22,8 @@ pub(super) struct Answered {
 struct Kept {
     newer: Names,
     older: Names,
+    /// What the newer ones take, which is at most this: no answer is longer than what was asked.
+    bytes: usize,
 }
 
 type Names = HashMap<u64, Asked>;
@@ -39,6 +41,7 @@ pub(super) struct Asked {
 impl Answered {
     /// The place for the answer to a request of now; `None` if the same name stood at another one.
     pub(super) fn entry(&self, path: &str, name: &str, body: &[u8], now: u64) -> Option<Asked> {
+        let body_bytes = body.len();
         // Numbers made with a secret, so that nobody can look for two texts with the same one.
         let (name, body) = (self.hasher.hash_one((path, name)), self.hasher.hash_one(body));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,16 +50,22 @@ impl Answered {
         if asked.body != body {
             return None;
         }
-        kept.newer.insert(name, asked.clone());
-        if kept.newer.len() >= MOST_NAMES {
+        if kept.newer.insert(name, asked.clone()).is_none() {
+            kept.bytes += OVERHEAD + body_bytes;
+        }
+        if kept.newer.len() >= MOST_NAMES || kept.bytes >= MOST_BYTES {
             kept.older = take(&mut kept.newer);
+            kept.bytes = 0;
         }
         Some(asked)
     }
 }
 
-/// How many are remembered at the least; each takes some 200 bytes, and one of a large batch more.
+/// How many are remembered at the least, unless they are that large.
 const MOST_NAMES: usize = 10_000;
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// What one takes besides its answer.
+const OVERHEAD: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -81,5 +90,12 @@ mod tests {
         assert!(entry("/v1/record", "name", b"body", 6).is_some_and(|other| !same(&other)));
         let kept = answered.kept.lock().unwrap();
         assert!(kept.newer.len() + kept.older.len() <= 2 * MOST_NAMES);
+        drop(kept);
+        let large = vec![0; 1024 * 1024];
+        for number in 0..100 {
+            entry("/v1/record", &format!("large {number}"), &large, 7).unwrap();
+        }
+        let kept = answered.kept.lock().unwrap();
+        assert!(kept.newer.len() + kept.older.len() <= 2 * MOST_BYTES / large.len());
     }
 }

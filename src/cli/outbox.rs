@@ -10,7 +10,7 @@ use clap::Subcommand;
 use super::{ConfigFile, Failure, count, print, runtime};
 use crate::config::Config;
 use crate::metrics::Attempt;
-use crate::outbox::{DeadLetter, DeadLetters, Kind, LetterId, Letters, Resent, resend};
+use crate::outbox::{DeadLetter, DeadLetters, Kind, LetterId, Letters, Resent, resend, site_of};
 use crate::settings::{OutboxPlace, OutboxSettings};
 
 #[derive(Debug, clap::Args)]
@@ -175,7 +175,7 @@ fn retry(Again { chosen, to_site }: &Again) -> Result<(), Failure> {
             let problem = format!("no pair has the site `{site}`; there are: {}", known.join(", "));
             return Err(Failure::new(problem, "take one of them, as a whole"));
         }
-        let homeless = letters.iter_mut().filter(|letter| !sites.contains_key(letter.record.site.as_str()));
+        let homeless = letters.iter_mut().filter(|letter| site_of(&letter.record.site, sites).is_none());
         homeless.for_each(|letter| letter.record.site.clone_from(site));
     }
     let mut progress = Progress::of(letters.len());

@@ -19,6 +19,7 @@ use super::held::Held;
 use super::lanes::{LaneId, Lanes, Pending};
 use super::reader::Reader;
 use super::segments::Place;
+use super::sites::site_of;
 use super::source::Source;
 use crate::metrics::{Attempt, Fate, Hindrance, OutboxCounts};
 use crate::settings::LiveSites;
@@ -185,7 +186,7 @@ impl Delivery {
         let sites = self.sites.load();
         let mut unsent = Vec::new();
         for (name, channel) in &mut self.state.channels {
-            let site = sites.get(name.as_str());
+            let site = site_of(name, &sites);
             if channel.waits_for_a_pair(name, site.is_some(), now) {
                 continue;
             }
@@ -222,7 +223,7 @@ impl Delivery {
     fn settle(&mut self, Sent { site, lane, pending, answer: Answer { attempt, why } }: Sent) {
         self.counts.tried(attempt);
         let (now, spread) = (Instant::now(), self.spread(&pending));
-        let service = self.sites.load().get(site.as_str()).map(|site| site.endpoint.clone());
+        let service = site_of(&site, &self.sites.load()).map(|site| site.endpoint.clone());
         let Some(channel) = self.state.channels.get_mut(&site) else { return };
         if !matches!(attempt, Attempt::Ok | Attempt::Refused) && channel.circuit.is_fine() {
             channel.failed.add(1, why.clone());

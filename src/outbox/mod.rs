@@ -8,6 +8,7 @@
 //! | `stream` | a Valkey or Redis that several crosslinks share, in place of the disk |
 //! | `source` | one of the two, for whoever reads there |
 //! | `reader`, `held` | which events come into memory next, and what is there: so much of each site and person |
+//! | `sites` | whose an event is, where several share them |
 //! | `delivery` | from there to the service, with `lanes`, `circuit` and `client`; `complaint` says what happens often |
 //! | `dead_letters`, `resend` | what the service refused, and how it is sent once more |
 //!
@@ -31,6 +32,7 @@ mod notes;
 mod reader;
 mod resend;
 mod segments;
+mod sites;
 mod source;
 mod store;
 mod stream;
@@ -49,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 pub use dead_letters::{DeadLetter, DeadLetters, LetterId, Letters, LettersFile};
 pub use event::{Event, Kind, Properties, Record, What};
 pub use resend::{Resent, resend};
+pub use sites::site_of;
 pub use stream::StreamLetters;
 
 use crate::metrics::{Fate, Hindrance, OutboxCounts};
@@ -96,7 +99,7 @@ impl Outbox {
     ) -> io::Result<(Self, Running)> {
         let letters = DeadLetters::of(settings);
         let (queue, grown, closed) = (Arc::<Queue>::default(), Arc::<Notify>::default(), CancellationToken::new());
-        let (source, keep) = places(settings, &queue, &counts, &grown)?;
+        let (source, keep) = places(settings, &queue, &counts, &grown, &sites)?;
         if let Err(error) = letters.mend() {
             tracing::error!(%error, "the dead letters can't be used; the rest goes on without them");
         }
@@ -162,6 +165,7 @@ fn places(
     queue: &Arc<Queue>,
     counts: &Arc<OutboxCounts>,
     grown: &Arc<Notify>,
+    sites: &LiveSites,
 ) -> io::Result<(Source, Box<dyn FnOnce() + Send>)> {
     match &settings.place {
         OutboxPlace::Directory(directory) => {
@@ -178,7 +182,7 @@ fn places(
         }
         OutboxPlace::Stream(place) => {
             let stream = Stream::of(place.clone(), Arc::clone(counts)).map_err(io::Error::other)?;
-            let writer = Writer::new(place.clone(), Arc::clone(queue), settings, Arc::clone(counts));
+            let writer = Writer::new(place.clone(), Arc::clone(queue), settings, Arc::clone(counts), Arc::clone(sites));
             Ok((Source::Stream(Box::new(stream)), Box::new(move || writer.run())))
         }
     }

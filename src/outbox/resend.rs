@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Answer, Client};
 use super::dead_letters::{DeadLetter, LetterId};
+use super::sites::site_of;
 use crate::metrics::Attempt;
 use crate::settings::{OutboxSettings, Sites};
 
@@ -74,7 +75,7 @@ impl Work {
                 if self.given_up.load(Ordering::Relaxed) {
                     return;
                 }
-                let Answer { attempt, why } = match self.sites.get(record.site.as_str()) {
+                let Answer { attempt, why } = match site_of(&record.site, &self.sites) {
                     Some(site) => self.client.send(site, &record).await,
                     None => Answer { attempt: Attempt::Refused, why: "no pair has this site".to_owned() },
                 };

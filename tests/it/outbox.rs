@@ -141,7 +141,7 @@ impl Source {
     }
 
     /// What it said about itself.
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 

@@ -147,6 +147,35 @@ fn what_one_accepts_another_delivers() {
 }
 
 #[test]
+fn an_event_waits_for_the_key_that_it_was_meant_for() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = site(&store, &service, "");
+    let mut source = Source::start(&site);
+    source.accept(&told("bob", "alias\tcarol"));
+    source.finish();
+    service.is(Mood::Fine);
+    let file = site.folder.path().join("key");
+    let own = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, own.replace('0', "f")).unwrap();
+    let mut other = Source::start(&site);
+    eventually("a warning", || other.log().contains("events wait for a site that no pair has").then_some(()));
+    other.accept(&told("bob", "alias\teve"));
+    eventually("its own", || (service.told().len() == 1).then_some(()));
+    other.finish();
+    std::fs::write(&file, &own).unwrap();
+    let source = Source::start(&site);
+    eventually("the first one", || (service.told().len() == 2).then_some(()));
+    source.finish();
+    let keys: Vec<bool> = service.told().iter().map(|target| target.contains(own.trim())).collect();
+    assert_eq!(keys, [false, true]);
+    await_emptiness(&store);
+}
+
+#[test]
 fn while_the_store_is_away_events_are_refused_and_visitors_led_on() {
     if !needs(&["redis-server"]) {
         return;

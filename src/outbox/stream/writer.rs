@@ -6,11 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::super::complaint::Complaint;
 use super::super::event::Record;
 use super::super::journal::{Group, Queue};
+use super::super::sites::shared_name;
 use super::super::{Refused, is_full, takes};
 use super::PARTS;
 use super::server::Server;
 use crate::metrics::{Fate, Hindrance, OutboxCounts};
-use crate::settings::{OutboxSettings, StreamPlace, WhenFull};
+use crate::settings::{LiveSites, OutboxSettings, Sites, StreamPlace, WhenFull};
 
 /// The thread that adds to the stream.
 pub(in super::super) struct Writer {
@@ -18,6 +19,7 @@ pub(in super::super) struct Writer {
     server: Server,
     settings: OutboxSettings,
     counts: Arc<OutboxCounts>,
+    sites: LiveSites,
     /// What gave way.
     dropped: Complaint,
 }
@@ -38,9 +40,10 @@ impl Writer {
         queue: Arc<Queue>,
         settings: &OutboxSettings,
         counts: Arc<OutboxCounts>,
+        sites: LiveSites,
     ) -> Self {
         let (server, settings) = (Server::of(place, "take events"), settings.clone());
-        Self { queue, server, settings, counts, dropped: Complaint::default() }
+        Self { queue, server, settings, counts, sites, dropped: Complaint::default() }
     }
 
     /// Adds until the queue is closed and empty.
@@ -53,7 +56,7 @@ impl Writer {
             }
             let mut batch = Batch::default();
             for group in groups {
-                match records(&group) {
+                match records(&group, &self.sites.load()) {
                     Some(records) => {
                         batch.events += records.len();
                         batch.groups.push((group, records));
@@ -138,10 +141,13 @@ impl Writer {
 }
 
 /// The events of a group as they are kept, each with its part; `None` if no request can tell one.
-fn records(group: &Group) -> Option<Parted> {
+fn records(group: &Group, sites: &Sites) -> Option<Parted> {
     let accepted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let kept = group.events.iter().map(|event| {
-        let record = Record::of(event, accepted);
+        let mut record = Record::of(event, accepted);
+        if let Some(site) = sites.get(&event.site) {
+            record.site = shared_name(&event.site, site);
+        }
         let part = crc32fast::hash(record.person.as_bytes()) % PARTS;
         record.is_tellable().then(|| serde_json::to_vec(&record).ok()).flatten().map(|text| (part, text))
     });
