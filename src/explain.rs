@@ -15,7 +15,7 @@ use crate::http::head::Asked;
 use crate::http::response;
 use crate::link::{
     Decision, Forget, HandOff, Identify, Land, Linker, NotCarried, Outcome, Pair, Refusal, Sealed, Step, Tell, Trace,
-    Unheard, Visit,
+    Unheard, Untold, Visit,
 };
 
 /// A request as somebody writes it down.
@@ -181,13 +181,14 @@ impl Explanation {
 
     /// What KISSmetrics hears of it. A token that was used before leaves nothing to tell.
     fn told(&mut self, decision: &Decision<'_>) {
-        let Some(Tell { person, alias, event, pair, link, .. }) = decision.tell() else { return };
+        let Some(tell) = decision.tell() else { return };
+        let Tell { person, alias, event, .. } = tell;
         if let Some(alias) = alias {
             self.line("told", format!("{} is also {}, which can't be undone", alias.reveal(), person.reveal()));
         }
         if let Some(event) = event {
-            let link = link.as_ref().map(|link| format!("link {link}, ")).unwrap_or_default();
-            self.line("told", format!("{}: {event} ({link}pair {pair})", person.reveal()));
+            let properties: Vec<String> = tell.properties().map(|(name, value)| format!("{name} {value}")).collect();
+            self.line("told", format!("{}: {event} ({})", person.reveal(), properties.join(", ")));
         }
     }
 
@@ -300,12 +301,15 @@ impl Trace for Explanation {
             }
             Step::NotMinted(name) => self.line(
                 "mint",
-                format!("no identity goes into {name}: it is no browser, by its `User-Agent`, that asks"),
+                format!(
+                    "no identity goes into {name}: no browser asks, by its `User-Agent`, or one that fetches ahead"
+                ),
             ),
             Step::Arrived(identity) => self.line("arriving", identity.reveal()),
             Step::ArrivedUnusable(why) => self.line("arriving", format!("an identity that can't be used: {why}")),
             Step::ArrivedSeveral => self.line("arriving", "more than one identity, so none is believed"),
             Step::Sealed(why) => self.line("arriving", format!("a token that stays shut: {}", shut(why))),
+            Step::Untold(why) => self.line("told", untold(why)),
         }
     }
 }
@@ -323,6 +327,22 @@ fn shut(why: Sealed) -> &'static str {
         Sealed::Invalid => "it is no token, or its key is not in this file",
         Sealed::Forged => "it was changed, or made for another destination or browser",
         Sealed::Expired => "it is older than two minutes",
+    }
+}
+
+fn untold(why: Untold) -> &'static str {
+    match why {
+        Untold::NoPerson => {
+            "nothing: no browser asks, by its `User-Agent` (--header 'User-Agent: Mozilla/5.0'), or one that fetches ahead"
+        }
+        Untold::NoConsent => "nothing: the cookie of `consent` does not say here that the visitor agreed",
+        Untold::BehindName => {
+            "no alias: the script has joined this cookie's identity to what stands in the one before it"
+        }
+        Untold::Framed => "no alias: the page stands in a frame, by its `Sec-Fetch-Dest`",
+        Untold::FromElsewhere => {
+            "no alias: no page of an origin has sent the visitor, by his `Referer` (--header 'Referer: https://…')"
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::link::{Class, Identity, Linker, Pair, SiteName};
+use crate::link::{Identity, Linker, Pair, SiteName};
 use crate::outbox::{Event, Properties, What};
 
 /// The paths of the API.
@@ -102,7 +102,7 @@ impl<'l> Addressee<'l> {
         let person = identity("person", &item.person)?;
         let other = match (item.alias, item.cookie) {
             (Some(alias), None) => Some(identity("alias", &alias)?),
-            (None, Some(cookie)) => anonymous(&pair, &cookie),
+            (None, Some(cookie)) => pair.anonymous_by(cookie.as_bytes()),
             _ => return Err(fault("bad_alias", "there is either `alias` or `cookie`".to_owned())),
         };
         Ok(aliased(site, other, &person, at).into_iter().collect())
@@ -111,7 +111,7 @@ impl<'l> Addressee<'l> {
     fn identify(&self, item: IdentifyItem) -> Result<Vec<Event>, Fault> {
         let ((pair, site), at) = (self.pair(item.pair.as_deref())?, self.at(item.at)?);
         let person = identity("person", &item.person)?;
-        let own = item.cookie.and_then(|cookie| anonymous(&pair, &cookie));
+        let own = item.cookie.and_then(|cookie| pair.anonymous_by(cookie.as_bytes()));
         let mut events: Vec<_> = aliased(site, own, &person, at).into_iter().collect();
         if let Some(named) = item.properties.filter(|named| !named.is_empty()) {
             let what = What::Set { properties: properties(named)? };
@@ -163,11 +163,6 @@ impl<'l> Addressee<'l> {
     }
 }
 
-/// The identity that the visitor's browser has, if it is anonymous by its shape, in whichever cookie it stands.
-fn anonymous(pair: &Pair<'_>, cookie: &str) -> Option<Identity<'static>> {
-    pair.known_by(cookie.as_bytes()).filter(|identity| identity.class() == Class::Anonymous)
-}
-
 /// That two identities are one person, unless they are the same, or there is only one.
 fn aliased(site: &SiteName, other: Option<Identity<'static>>, person: &Identity<'static>, at: u64) -> Option<Event> {
     let other = other.filter(|other| !other.is_same(person))?;
@@ -175,7 +170,7 @@ fn aliased(site: &SiteName, other: Option<Identity<'static>>, person: &Identity<
 }
 
 fn identity(field: &str, text: &str) -> Result<Identity<'static>, Fault> {
-    let read = Identity::from_header(text.as_bytes()).map(Identity::into_owned);
+    let read = Identity::from_text(text).map(Identity::into_owned);
     read.map_err(|why| fault("bad_identity", format!("`{field}` can't be used: {why}")))
 }
 

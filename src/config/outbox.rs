@@ -213,8 +213,8 @@ pub(super) fn check_sites(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults:
     let named = named.filter_map(|(raw, pair)| Some((raw.value.kissmetrics.as_deref()?, pair)));
     for (kissmetrics, pair) in named {
         if pair.landing.as_ref().is_some_and(|landing| landing.accept == Seal::Plain) {
-            let problem = "this landing believes plain identities, and an alias can't be undone: a link that somebody passes on \
-                           makes its readers that person";
+            let problem = "this landing believes plain identities, and an alias can't be undone: whoever may put a link on a page \
+                           of the origin makes those that follow it anybody he likes";
             faults.warn(kissmetrics, problem, "seal the hand-off, see docs/sealed.md");
         }
         let origins = pair.origins.iter().map(|origin| (origin.domain.as_str(), false));

@@ -2,18 +2,20 @@
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::mem::take;
 use std::sync::{Mutex, PoisonError};
 
-use crate::link::Tell;
+use crate::link::{Identity, Tell};
 use crate::outbox::{Event, Outbox, Properties, What};
 
 /// Tells the outbox what visits leave to tell.
 pub(super) struct Teller {
     outbox: Outbox,
     /// The aliases of late: those that are told again within a while are left out.
-    recent: Mutex<Recent>,
+    aliases: Mutex<Recent>,
+    /// The events of late, each with its second.
+    events: Mutex<Recent>,
     hasher: RandomState,
 }
 
@@ -26,49 +28,52 @@ struct Recent {
 
 impl Teller {
     pub(super) fn new(outbox: Outbox) -> Self {
-        Self { outbox, recent: Mutex::default(), hasher: RandomState::new() }
+        Self { outbox, aliases: Mutex::default(), events: Mutex::default(), hasher: RandomState::new() }
     }
 
     /// Puts what is to be told of a visit at a time, in seconds since 1970, into the outbox's queue. What it refuses it
     /// counts; the visitor goes on.
+    ///
+    /// What the service would not count a second time is left out, be it that somebody loads a link a thousand times a
+    /// second: the same alias again, and the same person, event and second.
     pub(super) fn tell(&self, tell: &Tell<'_>, at: u64) {
-        let event = |person, what| Event { site: tell.site.clone(), person, what, at };
-        if let Some(own) = &tell.alias
-            && self.is_new(tell)
-        {
+        let (site, person) = (tell.site, &tell.person);
+        let event = |person: &Identity<'static>, what| Event { site: site.clone(), person: person.clone(), what, at };
+        if let Some(own) = &tell.alias {
             // The anonymous one first, as in the vendor's sample.
-            let accepted = self.outbox.accept(event(own.clone(), What::Alias(tell.person.clone())));
-            if accepted.is_err() {
-                self.forget(tell);
-            }
+            self.offer(&self.aliases, (site, own, person), || event(own, What::Alias(person.clone())));
         }
         if let Some(name) = tell.event {
-            let _ = self.outbox.accept(event(tell.person.clone(), recorded(name, tell)));
+            self.offer(&self.events, (site, person, name, at), || event(person, recorded(name, tell)));
         }
     }
 
-    /// Whether these two identities were told to be one person neither now nor shortly before. It is a matter of thrift:
-    /// to the service the same alias again changes nothing.
-    fn is_new(&self, tell: &Tell<'_>) -> bool {
-        let (number, mut recent) = (self.number(tell), self.recent.lock().unwrap_or_else(PoisonError::into_inner));
-        if recent.older.contains(&number) || !recent.newer.insert(number) {
+    /// Offers an event to the outbox unless it took one of late that was the same by what tells them apart.
+    fn offer(&self, recent: &Mutex<Recent>, same: impl Hash, event: impl FnOnce() -> Event) {
+        let lock = || recent.lock().unwrap_or_else(PoisonError::into_inner);
+        // Made with a secret, so that nobody can look for another one with the same number.
+        let number = self.hasher.hash_one(same);
+        if lock().add(number) && self.outbox.accept(event()).is_err() {
+            lock().remove(number);
+        }
+    }
+}
+
+impl Recent {
+    /// Adds a number, unless it is there.
+    fn add(&mut self, number: u64) -> bool {
+        if self.older.contains(&number) || !self.newer.insert(number) {
             return false;
         }
-        if recent.newer.len() >= MOST_RECENT {
-            recent.older = take(&mut recent.newer);
+        if self.newer.len() >= MOST_RECENT {
+            self.older = take(&mut self.newer);
         }
         true
     }
 
-    fn forget(&self, tell: &Tell<'_>) {
-        let (number, mut recent) = (self.number(tell), self.recent.lock().unwrap_or_else(PoisonError::into_inner));
-        recent.newer.remove(&number);
-        recent.older.remove(&number);
-    }
-
-    /// A number for an alias, made with a secret, so that nobody can look for another one with the same.
-    fn number(&self, tell: &Tell<'_>) -> u64 {
-        self.hasher.hash_one((tell.site, tell.alias.as_ref(), &tell.person))
+    fn remove(&mut self, number: u64) {
+        self.newer.remove(&number);
+        self.older.remove(&number);
     }
 }
 
@@ -78,14 +83,13 @@ impl std::fmt::Debug for Teller {
     }
 }
 
-/// An event with what is known of the visit, but never the URL.
+/// An event with what is known of the visit.
 fn recorded(name: &str, tell: &Tell<'_>) -> What {
-    let link = tell.link.iter().map(|link| ("link".to_owned(), link.to_string()));
-    let named = link.chain([("pair".to_owned(), tell.pair.to_owned())]).collect();
-    // Both names are good ones.
+    let named = tell.properties().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    // Their names are good ones.
     let properties = Properties::new(named).unwrap_or_default();
     What::Record { name: name.to_owned(), properties }
 }
 
-/// How many aliases are remembered at the least, in some 20 bytes each.
+/// How many aliases, and how many events, are remembered at the least, in some 20 bytes each.
 const MOST_RECENT: usize = 10_000;

@@ -72,6 +72,13 @@ impl<'l> AllowList<'l> {
         best.map(|pair| Destination { target, pair: pair as usize })
     }
 
+    /// Whether visitors may be sent to some page of a host, under the scheme and the port of an entry.
+    pub(super) fn leads_to(&self, host: &str, there: &EntryRef<'_>) -> bool {
+        let mut leads = false;
+        self.each_entry_for(host, |_, entry| leads |= (entry.scheme, entry.port) == (there.scheme, there.port));
+        leads
+    }
+
     /// Looks at the entries for a host, in any order, each with the number of its pair.
     fn each_entry_for(&self, host: &str, mut look: impl FnMut(u32, EntryRef<'_>)) {
         let Self { hosts, origin } = *self;

@@ -1,14 +1,18 @@
 //! A visitor arrives with an identity in the URL: out of the URL, into a cookie, or nowhere.
 
+use super::allow_list::AllowList;
 use super::consent::is_navigation;
 use super::cookie::{CookieName, IdentityCookie, read};
 use super::decision::{FirstUse, Land, Outcome};
 use super::decoration::{Arrived, Kept};
 use super::entry::EntryRef;
+use super::hosts::Hosts;
 use super::identity::{Class, Identity};
 use super::pair::{Existing, Pair, Seal};
 use super::query::to_visible_ascii;
-use super::tell::Tell;
+use super::referer::page_host;
+use super::sites;
+use super::tell::{Tell, Untold};
 use super::token::{Keys, Opened, Sealed};
 use super::trace::{Step, Trace};
 use super::visit::{Method, Visit};
@@ -20,6 +24,7 @@ pub(super) struct Arrival<'l> {
     pub entry: EntryRef<'l>,
     pub cookie: IdentityCookie<'l>,
     pub keys: &'l Keys,
+    pub hosts: &'l Hosts,
 }
 
 /// An identity that came in a URL and can be believed as far as its way allows.
@@ -54,7 +59,7 @@ impl<'l> Arrival<'l> {
             tell: None,
         };
         match self.believe(kept.arrived(), &destination, visit, trace) {
-            Ok(believed) => self.adopt(&believed, visit, &mut land, trace),
+            Ok(believed) => self.adopt(&believed, host, visit, &mut land, trace),
             Err(why) => land.outcome = why,
         }
         land
@@ -111,20 +116,27 @@ impl<'l> Arrival<'l> {
     }
 
     /// Sets the cookie, unless what the visitor has here stays.
-    fn adopt(&self, believed: &Believed<'_>, visit: &Visit<'_>, land: &mut Land<'l>, trace: &mut impl Trace) {
+    fn adopt(
+        &self,
+        believed: &Believed<'_>,
+        host: &str,
+        visit: &Visit<'_>,
+        land: &mut Land<'l>,
+        trace: &mut impl Trace,
+    ) {
         let Believed { identity, token } = believed;
         land.class = Some(identity.class());
-        let Who { identity: existing, unheard } = self.existing(visit, trace);
-        let existing = existing.ok();
-        land.outcome = self.judge(identity, token.is_some(), existing.as_ref());
-        land.unheard = unheard;
+        let had = self.existing(visit, trace);
+        land.outcome = self.judge(identity, token.is_some(), had.identity.as_ref().ok());
+        land.unheard = had.unheard;
         // Used up even where another identity stays: whoever finds the token later gets nothing out of it.
         land.first_use = *token;
         if land.outcome == Outcome::Kept {
             return;
         }
-        let replaced = existing.as_ref().filter(|_| land.outcome == Outcome::Replaced);
-        land.tell = Tell::arrived(self.pair, identity, replaced);
+        let replaced = had.identity.as_ref().ok().filter(|_| land.outcome == Outcome::Replaced);
+        land.tell = Tell::arrived(self.pair, identity, replaced)
+            .and_then(|tell| self.tellable(tell, (token.is_some(), had.behind_name), host, visit, trace));
         // Beside a `cookie` that is there, which scripts read first, the other one would never be seen.
         let has_own = || read(visit.cookies, self.cookie.name).is_some_and(|value| !value.is_empty());
         land.set_cookie = Some(match self.anonymous_cookie() {
@@ -133,6 +145,42 @@ impl<'l> Arrival<'l> {
             }
             _ => self.cookie.write(identity),
         });
+    }
+
+    /// What may be told of what there is to tell.
+    fn tellable(
+        &self,
+        tell: Box<Tell<'l>>,
+        (sealed, behind_name): (bool, bool),
+        host: &str,
+        visit: &Visit<'_>,
+        trace: &mut impl Trace,
+    ) -> Option<Box<Tell<'l>>> {
+        let tell = tell.of_a_person(visit, trace)?;
+        // A token was made for a visitor who had consented. How a plain identity came into the URL nobody knows.
+        if !sealed && !self.pair.consent.is_given(visit) {
+            trace.step(Step::Untold(Untold::NoConsent));
+            return None;
+        }
+        let why = tell.alias.is_some().then(|| self.keeps_apart(behind_name, host, visit)).flatten();
+        let Some(why) = why else { return Some(tell) };
+        trace.step(Step::Untold(why));
+        tell.without_alias()
+    }
+
+    /// Why nobody may be told that the visitor's own identity here and the arriving one are one person, if so. An alias
+    /// can't be undone, and whoever may write a link or a frame on some page of the web could cause it: so his browser
+    /// must say that a page of an origin that leads here has sent him, and that it opens this one as a page of its own.
+    fn keeps_apart(&self, behind_name: bool, host: &str, visit: &Visit<'_>) -> Option<Untold> {
+        if behind_name {
+            return Some(Untold::BehindName);
+        }
+        if visit.fetch_dest.is_some_and(|dest| dest.trim_ascii() != b"document") {
+            return Some(Untold::Framed);
+        }
+        let from = page_host(visit).and_then(|page| sites::find_origin(self.hosts, &page));
+        let is_ours = from.is_some_and(|origin| AllowList::new(self.hosts, origin).leads_to(host, &self.entry));
+        (!is_ours).then_some(Untold::FromElsewhere)
     }
 
     /// Who the visitor is here.

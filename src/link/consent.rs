@@ -51,9 +51,15 @@ impl Consent {
         if self.opted_out(visit) {
             return Some(Withheld::Gpc);
         }
-        let asked = self.require_cookie.as_ref()?;
-        let given = read(visit.cookies, &asked.name).is_some_and(|value| contains(value, asked.contains.as_bytes()));
-        (!given).then_some(Withheld::NoConsent)
+        (!self.is_given(visit)).then_some(Withheld::NoConsent)
+    }
+
+    /// Whether the visitor has consented, as far as his cookies for this host say, or need not.
+    pub(super) fn is_given(&self, visit: &Visit<'_>) -> bool {
+        let says_so = |asked: &ConsentCookie| {
+            read(visit.cookies, &asked.name).is_some_and(|value| contains(value, asked.contains.as_bytes()))
+        };
+        self.require_cookie.as_ref().is_none_or(says_so)
     }
 
     /// Whether the visitor's browser opted out, and that counts.

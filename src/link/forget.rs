@@ -1,7 +1,7 @@
 //! A visitor leaves: the identity cookies that are set for him here end.
 
 use super::decision::Refusal;
-use super::domain::HostPort;
+use super::referer::host_of;
 use super::visit::{Field, Method, Visit};
 
 /// Why a visit that asks for it does not make somebody forgotten, if so.
@@ -19,18 +19,12 @@ fn comes_from_elsewhere(visit: &Visit<'_>, host: &str) -> bool {
         Field::Once(site) => !matches!(site, b"same-origin" | b"same-site" | b"none"),
         Field::Repeated => true,
         Field::Absent => match visit.fields.find("origin") {
-            Field::Once(origin) => !is_on(origin, host),
+            // Whatever its scheme and port.
+            Field::Once(origin) => host_of(origin).is_none_or(|origin| origin.host != host),
             Field::Repeated => true,
             Field::Absent => false,
         },
     }
-}
-
-/// Whether an `Origin` is on a host, whatever its scheme and port.
-fn is_on(origin: &[u8], host: &str) -> bool {
-    let origin = std::str::from_utf8(origin).unwrap_or_default();
-    let authority = origin.split_once("://").and_then(|(_, authority)| HostPort::parse(authority));
-    authority.is_some_and(|authority| authority.host == host)
 }
 
 #[cfg(test)]

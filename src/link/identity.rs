@@ -60,6 +60,8 @@ pub enum Unusable {
     Control,
     /// A word such as `null` or `guest`, under which all visitors would become one.
     Placeholder,
+    /// The shape of the ids that the script makes up, where somebody is to be named.
+    AnonymousShape,
 }
 
 impl<'a> Identity<'a> {
@@ -111,14 +113,22 @@ impl<'a> Identity<'a> {
         Self::from_cookie(raw.as_bytes())
     }
 
-    /// Reads what a trusted proxy says of whom it knows: plain text, in which nothing is escaped. Whatever its shape,
-    /// it names somebody.
+    /// Reads what a trusted proxy says of whom it knows: plain text, in which nothing is escaped. It names somebody, and
+    /// must look like it: the cookie that keeps it tells nothing but its shape.
+    ///
+    /// # Errors
+    /// As [`Identity::from_cookie`], and [`Unusable::AnonymousShape`].
+    pub fn from_header(raw: &'a [u8]) -> Result<Self, Unusable> {
+        let identity = Self::new(Value::Text(Cow::Borrowed(str::from_utf8(raw).map_err(|_| Unusable::NotUtf8)?)))?;
+        if identity.class == Class::Anonymous { Err(Unusable::AnonymousShape) } else { Ok(identity) }
+    }
+
+    /// Reads what a site's own program says: plain text, which names somebody whatever its shape.
     ///
     /// # Errors
     /// As [`Identity::from_cookie`].
-    pub fn from_header(raw: &'a [u8]) -> Result<Self, Unusable> {
-        let value = std::str::from_utf8(raw).map_err(|_| Unusable::NotUtf8)?;
-        Ok(Self { class: Class::Named, ..Self::new(Value::Text(Cow::Borrowed(value)))? })
+    pub fn from_text(text: &'a str) -> Result<Self, Unusable> {
+        Ok(Self { class: Class::Named, ..Self::new(Value::Text(Cow::Borrowed(text)))? })
     }
 
     /// Makes an identity of random bits, in a shape that the script's own never have: it is named.
@@ -250,6 +260,7 @@ impl fmt::Display for Unusable {
             Self::BadJson => "it begins with a quote and is no JSON string",
             Self::Control => "it has a control character",
             Self::Placeholder => "it is a word that all visitors would share, such as `null` or `guest`",
+            Self::AnonymousShape => "it looks like an id that the KISSmetrics script makes up, and so names nobody",
         })
     }
 }
@@ -266,10 +277,20 @@ fn has_whole_escapes(raw: &[u8]) -> bool {
     true
 }
 
+/// Whether a cookie's value says to the script that nobody is known. Every other one, also where it is of no use here, the
+/// script takes for the visitor's name.
+pub(super) fn is_nobody(raw: &[u8]) -> bool {
+    let text = percent_decode(raw).decode_utf8_lossy();
+    QUOTED_PLACEHOLDERS.contains(&unquoted(&text))
+}
+
+fn unquoted(text: &str) -> &str {
+    ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(text)
+}
+
 fn is_placeholder(bare: &str) -> bool {
-    let unquoted = ['"', '\''].iter().find_map(|quote| bare.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(bare);
     let is_one_of = |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
-    is_one_of(unquoted, QUOTED_PLACEHOLDERS) || is_one_of(bare, PLACEHOLDERS)
+    is_one_of(unquoted(bare), QUOTED_PLACEHOLDERS) || is_one_of(bare, PLACEHOLDERS)
 }
 
 /// Base64 of 20 bytes: 27 characters, the last of which carries 4 bits and two zeros, and an optional `=`.
@@ -361,7 +382,7 @@ mod tests {
             (b"bob%40bob.com", Ok("bob%40bob.com")),
             (b"a+b %", Ok("a+b %")),
             ("Zo\u{eb}".as_bytes(), Ok("Zo\u{eb}")),
-            (b"fTTEiDDx9uNZXWYzrFM8hVkBqQY=", Ok("fTTEiDDx9uNZXWYzrFM8hVkBqQY=")),
+            (b"fTTEiDDx9uNZXWYzrFM8hVkBqQY=", Err(Unusable::AnonymousShape)),
             (b"", Err(Unusable::Empty)),
             (b" ", Err(Unusable::Empty)),
             (b"a\tb", Err(Unusable::Control)),
@@ -372,6 +393,27 @@ mod tests {
             let read = Identity::from_header(raw);
             assert_eq!(read.as_ref().map(Identity::reveal).map_err(|why| *why), expected, "{raw:?}");
             assert!(read.is_ok_and(|identity| identity.class() == Class::Named) == expected.is_ok(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn the_script_knows_nobody_by_few_values() {
+        for (raw, expected) in [
+            ("", true),
+            ("null", true),
+            ("nil", true),
+            ("%22nil%22", true),
+            ("'null'", true),
+            ("''", true),
+            ("%22%22", true),
+            ("NULL", false),
+            ("%20", false),
+            ("\"", false),
+            ("guest", false),
+            ("%zz", false),
+            ("%ff", false),
+        ] {
+            assert_eq!(is_nobody(raw.as_bytes()), expected, "{raw}");
         }
     }
 

@@ -247,7 +247,7 @@ impl Linker {
         let (pair, entry) = self.hosts.entry(entry)?;
         let pair = self.pair(pair as usize)?;
         let cookie = pair.settings.landing.as_ref()?.cookie_for(&entry);
-        Some(Arrival { pair, entry, cookie, keys: &self.keys })
+        Some(Arrival { pair, entry, cookie, keys: &self.keys, hosts: &self.hosts })
     }
 
     /// What visitors of an origin may ask for.
@@ -282,8 +282,8 @@ impl Linker {
         trace.step(Step::Admitted(pair));
         let posted = posted(visit, &pair)?;
 
-        let Who { identity, unheard } = if let Some(why) = pair.consent.refuses_to_carry(visit) {
-            Who { identity: Err(why.into()), unheard: None }
+        let Who { identity, unheard, .. } = if let Some(why) = pair.consent.refuses_to_carry(visit) {
+            Who { identity: Err(why.into()), behind_name: false, unheard: None }
         } else {
             let own = pair.mint.as_ref().map(|mint| &mint.cookie);
             read_identity(visit, &pair, pair.cookies.iter().chain(own), trace)
@@ -299,7 +299,7 @@ impl Linker {
         let (destination, carried) = sent.map_err(|why| bad_to(why, trace))?;
         let carried = carried.and(identity.map(Identity::class).map_err(|why| *why));
         let told = identity.ok().filter(|_| carried.is_ok());
-        let tell = told.and_then(|identity| Tell::left(pair, identity, link_name(rest)));
+        let tell = told.and_then(|identity| Tell::left(pair, identity, link_name(rest))?.of_a_person(visit, trace));
         let set_cookie = minted
             .filter(|_| carried.is_ok())
             .and_then(|identity| Some(pair.mint.as_ref()?.cookie_on(host).write(&identity)));

@@ -10,7 +10,7 @@ use super::cookie::{CookieDomain, CookieName, IdentityCookie, SameSite, read};
 use super::decoration::Parameter;
 use super::domain::Domain;
 use super::entry::{Entry, EntryRef, Scheme};
-use super::identity::{Decode, Identity};
+use super::identity::{Class, Decode, Identity, is_nobody};
 use super::mint::Mint;
 use super::target::Target;
 use super::tell::EventNames;
@@ -163,13 +163,28 @@ impl Pair<'_> {
     /// The identity in a visitor's cookies, on either side: of those that the pair names the first one that is usable.
     #[must_use]
     pub fn known_by(&self, cookies: &[u8]) -> Option<Identity<'static>> {
+        self.first_usable(cookies).map(|(identity, _)| identity)
+    }
+
+    /// That identity, if it is anonymous by its shape and the script has not joined it to a name that stands in front of it.
+    #[must_use]
+    pub fn anonymous_by(&self, cookies: &[u8]) -> Option<Identity<'static>> {
+        let (identity, behind_name) = self.first_usable(cookies)?;
+        (identity.class() == Class::Anonymous && !behind_name).then_some(identity)
+    }
+
+    /// The first usable identity, and whether it stands behind what the script takes for a name.
+    fn first_usable(&self, cookies: &[u8]) -> Option<(Identity<'static>, bool)> {
         let landing =
             self.landing.iter().flat_map(|landing| [Some(&landing.cookie), landing.anonymous_cookie.as_ref()]);
         let own = self.mint.as_ref().map(|mint| &mint.cookie);
         let mut names = self.cookies.iter().chain(landing.flatten()).chain(own);
+        let mut behind_name = false;
         names.find_map(|name| {
-            let identity = Identity::from_cookie_as(self.decode, read(&[cookies], name)?).ok()?;
-            Some(identity.into_owned())
+            let value = read(&[cookies], name)?;
+            let identity = Identity::from_cookie_as(self.decode, value).ok();
+            behind_name |= identity.is_none() && !is_nobody(value);
+            Some((identity?.into_owned(), behind_name))
         })
     }
 }

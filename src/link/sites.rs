@@ -19,6 +19,12 @@ pub(super) fn find(hosts: &Hosts, asked: &HostPort<'_>) -> Option<Site> {
     (origin.is_some() || entry.is_some()).then_some(Site { origin, entry })
 }
 
+/// Finds an origin in the same way.
+pub(super) fn find_origin(hosts: &Hosts, asked: &HostPort<'_>) -> Option<u32> {
+    let hash = hosts.hash(&asked.host);
+    by_port(asked, |port| hosts.origin(hash, &asked.host, port))
+}
+
 fn find_below(hosts: &Hosts, asked: &HostPort<'_>) -> Option<u32> {
     let host = &*asked.host;
     // Only a host in its normal form can be one: the Location is made from it, and a browser must read it back.

@@ -2,6 +2,9 @@
 
 use super::identity::{Class, Identity};
 use super::pair::{Pair, SiteName};
+use super::person::seems_a_person;
+use super::trace::{Step, Trace};
+use super::visit::Visit;
 
 /// What a site is to be told of a visitor who leaves or arrives.
 // Without `Debug`: it holds identities.
@@ -21,6 +24,21 @@ pub struct Tell<'l> {
     pub link: Option<Box<str>>,
 }
 
+/// Why less is told of a visitor than might be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untold {
+    /// Nothing: it is no person who asks, by what his browser says of itself.
+    NoPerson,
+    /// Nothing: he has not consented, as far as can be seen here.
+    NoConsent,
+    /// No alias: the script has joined his own identity to what stands in another cookie in front of it.
+    BehindName,
+    /// No alias: the page stands in a frame of another one.
+    Framed,
+    /// No alias: his browser does not say that a page of an origin has sent him.
+    FromElsewhere,
+}
+
 /// The names of what is recorded of visitors; nothing is that has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventNames {
@@ -31,6 +49,12 @@ pub struct EventNames {
 }
 
 impl<'l> Tell<'l> {
+    /// All that goes along with an event, by name. Nothing else ever does, and least of all a URL.
+    pub fn properties(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let link = self.link.as_deref().map(|link| ("link", link));
+        link.into_iter().chain([("pair", self.pair)])
+    }
+
     /// Of a visitor who goes from an origin, with an identity: the event, where it has a name.
     pub(super) fn left(pair: Pair<'l>, person: &Identity<'_>, link: Option<&str>) -> Option<Box<Self>> {
         let (site, event) = (pair.settings.kissmetrics.as_ref()?, pair.settings.events.left.as_deref()?);
@@ -52,5 +76,19 @@ impl<'l> Tell<'l> {
         let is_any = alias.is_some() || event.is_some();
         let person = || person.clone().into_owned();
         is_any.then(|| Box::new(Self { site, person: person(), alias, event, pair: pair.name, link: None }))
+    }
+
+    /// The same if a person seems to ask, else nothing.
+    pub(super) fn of_a_person(self: Box<Self>, visit: &Visit<'_>, trace: &mut impl Trace) -> Option<Box<Self>> {
+        if seems_a_person(visit) {
+            return Some(self);
+        }
+        trace.step(Step::Untold(Untold::NoPerson));
+        None
+    }
+
+    /// The same without the alias, if anything is left.
+    pub(super) fn without_alias(self: Box<Self>) -> Option<Box<Self>> {
+        self.event.is_some().then(|| Box::new(Self { alias: None, ..*self }))
     }
 }

@@ -5,6 +5,7 @@ use super::entry::NotAllowed;
 use super::identity::{Identity, Unusable};
 use super::pair::Pair;
 use super::target::BadTarget;
+use super::tell::Untold;
 use super::token::Sealed;
 
 /// Sees each step of a decision while it is taken. `explain` prints them; the server watches with `()`, which costs
@@ -79,4 +80,6 @@ pub enum Step<'a> {
     ArrivedSeveral,
     /// A token in the URL that stays shut.
     Sealed(Sealed),
+    /// Less is told of the visitor than might be.
+    Untold(Untold),
 }

@@ -2,7 +2,7 @@
 
 use super::cookie::{CookieName, read};
 use super::decision::{NotCarried, Unheard};
-use super::identity::Identity;
+use super::identity::{Identity, is_nobody};
 use super::pair::Pair;
 use super::token::Binding;
 use super::trace::{Step, Trace};
@@ -11,6 +11,9 @@ use super::visit::{Field, Visit};
 /// Who the visitor is, as far as can be told.
 pub(super) struct Who<'v> {
     pub identity: Result<Identity<'v>, NotCarried>,
+    /// Whether a cookie before the one that holds it has what the script takes for the visitor's name, though it is of no
+    /// use here: the script has joined an anonymous identity behind it to that name already.
+    pub behind_name: bool,
     /// Why a header that names him did not count, if there was one that didn't.
     pub unheard: Option<Unheard>,
 }
@@ -26,25 +29,29 @@ pub(super) fn read_identity<'v, 'n>(
     let told = pair.header.as_deref().map_or(Ok(None), |name| told(visit, name, trace));
     if let Ok(Some(identity)) = told {
         names.for_each(|name| trace.step(Step::CookieNotNeeded(name.as_str())));
-        return Who { identity: Ok(identity), unheard: None };
+        return Who { identity: Ok(identity), behind_name: false, unheard: None };
     }
-    let unheard = told.err();
+    let (unheard, mut behind_name) = (told.err(), false);
     let mut why_none = if unheard == Some(Unheard::Unusable) { NotCarried::Unusable } else { NotCarried::Absent };
     for name in names.by_ref() {
-        match read(visit.cookies, name).map(|value| Identity::from_cookie_as(pair.decode, value)) {
-            None => trace.step(Step::CookieAbsent(name.as_str())),
-            Some(Err(unusable)) => {
+        let Some(value) = read(visit.cookies, name) else {
+            trace.step(Step::CookieAbsent(name.as_str()));
+            continue;
+        };
+        match Identity::from_cookie_as(pair.decode, value) {
+            Err(unusable) => {
                 trace.step(Step::CookieUnusable(name.as_str(), unusable));
                 why_none = NotCarried::Unusable;
+                behind_name |= !is_nobody(value);
             }
-            Some(Ok(identity)) => {
+            Ok(identity) => {
                 trace.step(Step::CookieTaken(name.as_str(), &identity));
                 names.for_each(|name| trace.step(Step::CookieNotNeeded(name.as_str())));
-                return Who { identity: Ok(identity), unheard };
+                return Who { identity: Ok(identity), behind_name, unheard };
             }
         }
     }
-    Who { identity: Err(why_none), unheard }
+    Who { identity: Err(why_none), behind_name, unheard }
 }
 
 /// What a proxy says in this header, or why that does not count. With nothing in it, nobody is known there.

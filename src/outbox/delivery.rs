@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,9 @@ use super::client::{Answer, Client};
 use super::complaint::Complaint;
 use super::dead_letters::{DeadLetter, DeadLetters};
 use super::event::Record;
-use super::lanes::{Held, LaneId, Lanes, Pending};
+use super::held::Held;
+use super::lanes::{LaneId, Lanes, Pending};
+use super::reader::Reader;
 use super::segments::Place;
 use super::sites::site_of;
 use super::source::Source;
@@ -39,6 +41,7 @@ pub(super) struct Delivery {
 /// What has begun.
 #[derive(Default)]
 pub(super) struct UnderWay {
+    reader: Reader,
     held: Held,
     channels: HashMap<String, Channel>,
     requests: JoinSet<Sent>,
@@ -129,7 +132,7 @@ impl Delivery {
         let mut deadline: Option<Instant> = None;
         loop {
             let now = Instant::now();
-            self.read(now);
+            let is_more = self.read(now);
             if self.source.has_lost() {
                 let source = &self.source;
                 self.state.held.retain(|place| source.holds(place));
@@ -138,7 +141,7 @@ impl Delivery {
             self.send(now);
             self.report(now);
             let is_closed = ending.closed.is_cancelled();
-            if deadline.is_some_and(|deadline| deadline <= now) || is_closed && self.is_idle(now) {
+            if deadline.is_some_and(|deadline| deadline <= now) || is_closed && !is_more && self.is_idle(now) {
                 return self.source.leave();
             }
             let wake = [Some(now + self.source.pause()), deadline, self.wakes_at(now)].into_iter().flatten().min();
@@ -147,6 +150,7 @@ impl Delivery {
                     Ok(sent) => self.settle(sent),
                     Err(error) => tracing::error!(%error, "a delivery broke off; the next start sends its event again"),
                 },
+                () = yield_now(), if is_more => {}
                 () = self.grown.notified() => {}
                 () = sleep_until(wake.unwrap_or(now).into()) => {}
                 () = ending.stop.cancelled(), if deadline.is_none() => deadline = Some(Instant::now() + ending.drain),
@@ -157,30 +161,24 @@ impl Delivery {
         }
     }
 
-    /// Reads on, as far as there is room.
-    fn read(&mut self, now: Instant) {
+    /// Reads on by a little; whether there may be more.
+    fn read(&mut self, now: Instant) -> bool {
         let state = &mut self.state;
         if state.read_again.is_some_and(|again| now < again) {
-            return;
+            return false;
         }
         state.read_again = None;
-        loop {
-            match self.source.read(READ_BYTES.min(state.held.room())) {
-                Ok(kept) if kept.is_empty() => return,
-                Ok(kept) => {
-                    for kept in kept {
-                        state.held.add(&kept);
-                        let channel = state.channels.entry(kept.record.site.clone()).or_default();
-                        channel.lanes.push(kept.place, kept.record);
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the journal can't be read: it is tried again");
-                    state.read_again = Some(now + PAUSE);
-                    return;
-                }
-            }
+        let (sites, mut taken) = (self.sites.load(), Vec::new());
+        let read = state.reader.read(&mut self.source, &mut state.held, sites.keys().map(|name| &**name), &mut taken);
+        for kept in taken {
+            let channel = state.channels.entry(kept.record.site.clone()).or_default();
+            channel.lanes.push(kept.place, kept.record);
         }
+        read.unwrap_or_else(|error| {
+            tracing::error!(%error, "the journal can't be read: it is tried again");
+            state.read_again = Some(now + PAUSE);
+            false
+        })
     }
 
     /// Sends what may be sent.
@@ -353,8 +351,6 @@ impl Delivery {
     }
 }
 
-/// How much is read from the disk at once.
-const READ_BYTES: usize = 256 * 1024;
 /// Before a disk that failed is read again.
 const PAUSE: Duration = Duration::from_secs(10);
 /// How often dead letters are counted: commands take from them too.

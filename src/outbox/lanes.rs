@@ -1,14 +1,13 @@
 //! The events that are read and not delivered yet, each behind the earlier ones of its person.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::event::Record;
 use super::segments::Place;
-use super::store::Kept;
 
 /// The persons of one site that have events, each in a lane of its own. Two persons may share one by chance, which
 /// costs them nothing but time.
@@ -93,51 +92,11 @@ impl Lanes {
     }
 }
 
-/// Everything that is read and not done with: bounded, and the oldest is known.
-#[derive(Default)]
-pub(super) struct Held {
-    events: BTreeMap<Place, (usize, u64)>,
-    bytes: usize,
-}
-
-impl Held {
-    pub(super) fn add(&mut self, kept: &Kept) {
-        let bytes = kept.bytes + OVERHEAD;
-        self.events.insert(kept.place, (bytes, kept.record.accepted));
-        self.bytes += bytes;
-    }
-
-    pub(super) fn remove(&mut self, place: Place) {
-        if let Some((bytes, _)) = self.events.remove(&place) {
-            self.bytes -= bytes;
-        }
-    }
-
-    /// Forgets what is somebody else's now.
-    pub(super) fn retain(&mut self, is_held: impl Fn(Place) -> bool) {
-        self.events.retain(|place, _| is_held(*place));
-        self.bytes = self.events.values().map(|(bytes, _)| bytes).sum();
-    }
-
-    /// How many bytes more may be read.
-    pub(super) fn room(&self) -> usize {
-        MOST_HELD.saturating_sub(self.bytes)
-    }
-
-    /// When the oldest was accepted, in seconds since 1970.
-    pub(super) fn oldest(&self) -> Option<u64> {
-        self.events.first_key_value().map(|(_, (_, accepted))| *accepted)
-    }
-}
-
-/// Some 30,000 events; beyond that, the disk holds them.
-const MOST_HELD: usize = 16 * 1024 * 1024;
-/// What an event takes in memory besides its text.
-const OVERHEAD: usize = 400;
-
 #[cfg(test)]
 mod tests {
     use super::super::event::Kind;
+    use super::super::held::Held;
+    use super::super::store::Kept;
     use super::*;
     use std::time::Duration;
 

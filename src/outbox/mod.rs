@@ -7,6 +7,7 @@
 //! | `frame`, `files`, `store`, `segments`, `notes` | records in files, those files, what is known of them, and what of them was delivered |
 //! | `stream` | a Valkey or Redis that several crosslinks share, in place of the disk |
 //! | `source` | one of the two, for whoever reads there |
+//! | `reader`, `held` | which events come into memory next, and what is there: so much of each site and person |
 //! | `sites` | whose an event is, where several share them |
 //! | `delivery` | from there to the service, with `lanes`, `circuit` and `client`; `complaint` says what happens often |
 //! | `dead_letters`, `resend` | what the service refused, and how it is sent once more |
@@ -24,10 +25,12 @@ mod delivery;
 mod event;
 mod files;
 mod frame;
+mod held;
 mod journal;
 mod lanes;
 mod notes;
 mod queue;
+mod reader;
 mod resend;
 mod segments;
 mod sites;

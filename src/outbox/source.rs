@@ -1,12 +1,11 @@
 //! Where events wait that are to be delivered: this machine's journal, or a stream that several crosslinks share.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::dead_letters::LetterId;
 use super::segments::Place;
-use super::store::{Cursor, Kept, Store};
+use super::store::{Cursor, Store};
 use super::stream::Stream;
 
 /// One of the two.
@@ -16,16 +15,6 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Reads on, up to `most` bytes or one record; nothing comes where there is no more. Read often, the stream also
-    /// learns what is done.
-    pub(super) fn read(&mut self, most: usize) -> io::Result<Vec<Kept>> {
-        match self {
-            Self::Journal(..) if most == 0 => Ok(Vec::new()),
-            Self::Journal(store, cursor) => store.read(cursor, most),
-            Self::Stream(stream) => Ok(stream.read(most)),
-        }
-    }
-
     /// Whether an event still waits here, and for this crosslink.
     pub(super) fn holds(&self, place: Place) -> bool {
         match self {

@@ -34,6 +34,20 @@ pub(super) struct Cursor {
     file: Option<(u64, File)>,
     /// The latest segment in which a part was passed over.
     damaged: Option<u64>,
+    /// Whether somebody else reads these parts too, and says what is damaged there.
+    is_second: bool,
+}
+
+impl Cursor {
+    /// The same place, for another reader.
+    pub(super) fn mark(&self) -> Self {
+        Self { next: self.next, file: None, damaged: self.damaged, is_second: true }
+    }
+
+    /// The place of the next record; `None` before the first.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.next.map(|(place, _)| place)
+    }
 }
 
 /// A record that was read, and how many bytes it takes.
@@ -210,10 +224,12 @@ impl Store {
         let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(usize::MAX)];
         self.file(cursor, place.segment)?.read_exact_at(&mut bytes, from)?;
         let torn = Frames::of(&bytes).pass_over().len();
-        self.counts.count(Fate::Torn, 1);
-        let file = self.path(place.segment, JOURNAL);
-        let file = file.display();
-        tracing::error!(%file, from, bytes = torn, "a part of the journal is damaged, and passed over: the next start mends it");
+        if !cursor.is_second {
+            self.counts.count(Fate::Torn, 1);
+            let file = self.path(place.segment, JOURNAL);
+            let file = file.display();
+            tracing::error!(%file, from, bytes = torn, "a part of the journal is damaged, and passed over: the next start mends it");
+        }
         cursor.next = Some((Place { number: place.number + 1, ..place }, from + torn as u64));
         cursor.damaged = Some(place.segment);
         Ok(())

@@ -89,7 +89,11 @@ fn what_programs_tell_arrives() {
     let at = 1_763_769_600;
     for (path, body, expected) in [
         ("/v1/alias", json!({ "person": "bob@bob.com", "alias": "77", "at": at }), "accepted"),
-        ("/v1/alias", json!({ "person": "bob@bob.com", "cookie": format!("a=b; km_ai={X}"), "at": at }), "accepted"),
+        (
+            "/v1/alias",
+            json!({ "person": "bob@bob.com", "cookie": format!("km_ni=null; km_ai={X}"), "at": at }),
+            "accepted",
+        ),
         ("/v1/identify", json!({ "person": "Zoë", "cookie": format!("km_ni={X}"), "at": at }), "accepted"),
         ("/v1/identify", json!({ "person": "Zoë", "properties": { "Plan": "Gold", "Age": 7 }, "at": at }), "accepted"),
         ("/v1/record", json!({ "person": "a+b", "event": "Cart Checkout", "pair": "shop", "at": at }), "accepted"),
@@ -99,6 +103,8 @@ fn what_programs_tell_arrives() {
         ("/v1/alias", json!({ "person": X, "cookie": format!("km_ai={X}") }), "nothing_to_tell"),
         ("/v1/alias", json!({ "person": "bob@bob.com", "cookie": "km_ai=eve%40eve.com" }), "nothing_to_tell"),
         ("/v1/alias", json!({ "person": "b", "cookie": format!("km_ni=eve; km_ai={X}") }), "nothing_to_tell"),
+        ("/v1/alias", json!({ "person": "b", "cookie": format!("km_ni=guest; km_ai={X}") }), "nothing_to_tell"),
+        ("/v1/identify", json!({ "person": "b", "cookie": format!("km_ai={X}; km_ni=visitor") }), "nothing_to_tell"),
         ("/v1/identify", json!({ "person": "bob@bob.com", "cookie": "km_ai=eve" }), "nothing_to_tell"),
         ("/v1/record", json!({ "cookie": "km_ai=null", "event": "Paid" }), "nothing_to_tell"),
     ] {

@@ -31,6 +31,7 @@ mod http2_client;
 mod identify;
 mod image;
 mod interop;
+mod isolation;
 mod keys;
 mod kissmetrics;
 mod kubernetes;

@@ -104,12 +104,31 @@ fn only_a_person_who_visits_gets_one() {
         let reply = ask.send();
         assert_eq!((reply.location(), reply.set_cookie()), (Some("https://ok.example/cart"), None), "{why}");
     }
+    for (name, value) in [("Purpose", &b"prefetch"[..]), ("X-Moz", b"prefetch"), ("X-Purpose", b"preview")] {
+        let reply = agreed().field(name, value).send();
+        assert_eq!((reply.location(), reply.set_cookie()), (Some("https://ok.example/cart"), None), "{name}");
+    }
     let refused = agreed().field("Sec-Purpose", b"prefetch").send();
     assert_eq!((refused.code(), refused.set_cookie()), ("prefetch", None));
     minted(&agreed().send());
     let no = "not_navigation";
     let lines: Vec<serde_json::Value> = app.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let expected = ["no_consent", "gpc", no, no, no, "absent", "absent", "absent", "unusable", "-", "named"];
+    let expected = [
+        "no_consent",
+        "gpc",
+        no,
+        no,
+        no,
+        "absent",
+        "absent",
+        "absent",
+        "unusable",
+        "absent",
+        "absent",
+        "absent",
+        "-",
+        "named",
+    ];
     assert_eq!(column(&lines, "identity"), expected);
 }
 

@@ -14,6 +14,9 @@ const KEY: &str = "fedcba9876543210fedcba9876543210fedcba98";
 /// Anonymous by their shape.
 const X: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const Y: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBA=";
+/// As a browser says it that follows a link of the origin's page.
+const FROM_ORIGIN: &str = "Referer: https://www.yoursite.com/\r\n";
+const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0\r\n";
 const EVENTS: &str = ", events: { left: Left for checkout, arrived: Arrived at checkout }";
 
 /// A crosslink between two sites, and the service that it tells.
@@ -45,6 +48,7 @@ pairs:
             OLD.0,
             service.endpoint(),
         );
+        let config = config.replace("ENDPOINT", &service.endpoint());
         let mut command: Command = crosslink();
         command.env("SEALING_KEY", OLD.1);
         let mut crosslink = Service::serve_in(folder, command, &config, None);
@@ -57,7 +61,8 @@ pairs:
     }
 
     fn ask(&self, first: &str, fields: &str) -> Reply {
-        let ask = format!("{first} HTTP/1.1\r\n{fields}\r\n");
+        let browser = if fields.contains("User-Agent") { "" } else { BROWSER };
+        let ask = format!("{first} HTTP/1.1\r\n{browser}{fields}\r\n");
         let mut client = Client::connect(self.address);
         client.is_head = first.starts_with("HEAD");
         client.send(ask.as_bytes()).reply().unwrap()
@@ -69,9 +74,14 @@ pairs:
         reply.location().unwrap().strip_prefix("https://checkout.yoursite.com").unwrap().to_owned()
     }
 
-    /// Somebody arrives at the destination.
+    /// Somebody arrives at the destination, from a page of the origin.
     fn arrive(&self, target: &str, fields: &str) -> Reply {
-        self.ask(&format!("GET {target}"), &format!("Host: checkout.yoursite.com\r\n{fields}"))
+        self.land(&format!("GET {target}"), &format!("{FROM_ORIGIN}{fields}"))
+    }
+
+    /// Somebody arrives there, from wherever these fields say.
+    fn land(&self, first: &str, fields: &str) -> Reply {
+        self.ask(first, &format!("Host: checkout.yoursite.com\r\n{fields}"))
     }
 
     /// Stops it, and gives all that the service was told, without the key and the time.
@@ -125,6 +135,18 @@ fn an_alias_joins_the_destinations_own_anonymous_identity_and_the_arriving_one()
         ("km_ai=eve%40eve.com".to_owned(), Y, None),
         ("km_ai=eve%40eve.com; km_ni=bob%40bob.com".to_owned(), bob, None),
         (format!("km_ai=eve%40eve.com; km_ni={X}"), bob, Some(alias(X, bob))),
+        // What is no identity here is a name to the script, which has joined the anonymous one to it.
+        (format!("km_ni=guest; km_ai={X}"), bob, None),
+        (format!("km_ai={X}; km_ni=visitor"), bob, None),
+        (format!("km_ni=Undefined; km_ai={X}"), bob, None),
+        (format!("km_ni={}; km_ai={X}", "b".repeat(256)), bob, None),
+        (format!("km_ni=%20; km_ai={X}"), bob, None),
+        (format!("km_ni=%zz; km_ai={X}"), bob, None),
+        // But by these it knows that there is nobody.
+        (format!("km_ni=; km_ai={X}"), bob, Some(alias(X, bob))),
+        (format!("km_ni=nil; km_ai={X}"), bob, Some(alias(X, bob))),
+        (format!("km_ni=%22null%22; km_ai={X}"), bob, Some(alias(X, bob))),
+        (format!("km_ni=''; km_ai={X}"), bob, Some(alias(X, bob))),
     ] {
         for rule in ["replace", "keep_named"] {
             let sites = Sites::plain("", &format!(", existing: {rule}"));
@@ -132,6 +154,88 @@ fn an_alias_joins_the_destinations_own_anonymous_identity_and_the_arriving_one()
             assert_eq!(sites.arrive(&target, &format!("Cookie: {cookies}\r\n")).status, 302);
             assert_eq!(sites.told(), Vec::from_iter(expected.clone()), "{cookies} and {arriving}, {rule}");
         }
+    }
+}
+
+#[test]
+fn an_alias_is_told_only_of_who_comes_from_a_page_of_an_origin() {
+    let cookie = format!("Cookie: km_ai={X}\r\n");
+    let arrived = || "/e?_p=bob&_n=Arrived%20at%20checkout&pair=shop".to_owned();
+    let get = "GET /cart?kmi=bob";
+    for (first, fields, is_told) in [
+        (get, "Referer: https://www.yoursite.com/", true),
+        (get, "Referer: https://www.yoursite.com/shoes?a=b", true),
+        (get, "Referer: https://WWW.yoursite.com", true),
+        // As a `Host` counts, with any port; but that of another origin must be the one that it has.
+        (get, "Referer: http://www.yoursite.com:8443/", true),
+        (get, "Referer: https://blog.yoursite.com:8443/", true),
+        (get, "Referer: https://blog.yoursite.com/", false),
+        (get, "Referer: https://blog.yoursite.com:9443/", false),
+        (get, "Referer: https://www.yoursite.com/\r\nSec-Fetch-Dest: document", true),
+        (get, "Referer: https://www.yoursite.com/\r\nSec-Fetch-Dest: iframe", false),
+        (get, "", false),
+        (get, "Referer: https://evil.example/", false),
+        (get, "Referer: https://evil.example/www.yoursite.com/", false),
+        (get, "Referer: https://www.yoursite.com.evil.example/", false),
+        (get, "Referer: https://www.yoursite.com@evil.example/", false),
+        (get, "Referer: https://a.www.yoursite.com/", false),
+        (get, "Referer: https://yoursite.com/", false),
+        (get, "Referer: https://checkout.yoursite.com/", false),
+        // An origin, but of other destinations.
+        (get, "Referer: https://other.example/", false),
+        (get, "Referer: null", false),
+        (get, "Referer: ", false),
+        (get, "Referer: https://www.yoursite.com/\r\nReferer: https://www.yoursite.com/", false),
+        (get, "Origin: https://www.yoursite.com", false),
+        ("POST /cart?kmi=bob", "Origin: https://www.yoursite.com", true),
+        ("POST /cart?kmi=bob", "Referer: https://www.yoursite.com/", true),
+        ("POST /cart?kmi=bob", "Origin: null", false),
+        ("POST /cart?kmi=bob", "Origin: https://evil.example", false),
+        ("POST /cart?kmi=bob", "Origin: https://www.yoursite.com\r\nReferer: https://evil.example/", false),
+        ("GET /-/identify/cart?kmi=bob", "Referer: https://www.yoursite.com/", true),
+        ("GET /-/identify/cart?kmi=bob", "Referer: https://evil.example/", false),
+    ] {
+        let others = "
+  - { origin: 'blog.yoursite.com:8443', destination: checkout.yoursite.com, hand_off: plain, landing: { accept: plain }, kissmetrics: { key_file: key, endpoint: 'ENDPOINT', events: { arrived: Arrived at checkout } } }
+  - { origin: other.example, destination: 'https://there.example', hand_off: plain }";
+        let sites = Sites::start(EVENTS, &format!("hand_off: plain\n    landing: {{ accept: plain }}{others}"));
+        let fields = if fields.is_empty() { String::new() } else { format!("{fields}\r\n") };
+        let reply = sites.land(first, &format!("{cookie}{fields}"));
+        assert!(reply.set_cookie().is_some_and(|cookie| cookie.starts_with("km_ni=bob;")), "{first}, {fields}");
+        let expected: Vec<_> = is_told.then(|| alias(X, "bob")).into_iter().chain([arrived()]).collect();
+        assert_eq!(sites.told(), expected, "{first}, {fields}");
+    }
+}
+
+#[test]
+fn an_explanation_says_why_no_alias_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("journal")).unwrap();
+    fs::write(folder.path().join("key"), KEY).unwrap();
+    let config = folder.path().join("config.yaml");
+    let pair =
+        "origin: www.yoursite.com, destination: checkout.yoursite.com, landing: {}, kissmetrics: { key_file: key }";
+    fs::write(&config, format!("outbox: {{ directory: journal }}\npairs:\n  - {{ {pair} }}\n")).unwrap();
+    let anonymous = format!("km_ai={X}");
+    let also = format!("{X} is also bob, which can't be undone");
+    for (cookie, fields, expected) in [
+        (&anonymous, &[][..], "no alias: no page of an origin has sent the visitor"),
+        (&anonymous, &["Referer: https://evil.example/"], "no alias: no page of an origin has sent the visitor"),
+        (
+            &anonymous,
+            &["Referer: https://www.yoursite.com/", "Sec-Fetch-Dest: iframe"],
+            "no alias: the page stands in a",
+        ),
+        (&format!("km_ni=guest; {anonymous}"), &["Referer: https://www.yoursite.com/"], "no alias: the script has"),
+        (&anonymous, &["Referer: https://www.yoursite.com/"], &also),
+    ] {
+        let mut command = crosslink();
+        command.current_dir(&folder).args(["explain", "https://checkout.yoursite.com/cart?kmi=bob", "--config"]);
+        command.arg(&config).args(["--cookie", cookie]);
+        command.args(["--header", BROWSER.trim()]).args(fields.iter().flat_map(|field| ["--header", field]));
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let told: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("told ")).map(str::trim_start).collect();
+        assert!(matches!(&told[..], [line] if line.starts_with(expected)), "{said}");
     }
 }
 
@@ -149,8 +253,53 @@ fn nothing_is_told_of_what_is_not_accepted() {
     sites.leave("Cookie: km_ni=bob\r\nSec-GPC: 1\r\n");
     sites.leave("Cookie: km_ni=bob\r\nSec-Fetch-Mode: no-cors\r\n");
     assert_eq!(sites.told(), [""; 0]);
-    let sites = Sites::start(EVENTS, "consent: { require_cookie: { name: consent, contains: yes } }");
+}
+
+#[test]
+fn nothing_is_told_without_consent_where_that_is_asked_for() {
+    let consent = "consent: { require_cookie: { name: consent, contains: yes } }";
+    let sites = Sites::start(EVENTS, consent);
     sites.leave("Cookie: km_ni=bob; consent=no\r\n");
+    assert_eq!(sites.told(), [""; 0]);
+    let anonymous = |consent: &str| format!("Cookie: km_ai={X}{consent}\r\n");
+    let arrived = "/e?_p=bob&_n=Arrived%20at%20checkout&pair=shop".to_owned();
+    // How a plain identity came into the URL nobody knows: perhaps without the hand-off that asks.
+    for (cookies, expected) in [
+        (anonymous(""), vec![]),
+        (anonymous("; consent=no"), vec![]),
+        (anonymous("; consent=yes"), vec![alias(X, "bob"), arrived.clone()]),
+    ] {
+        let sites = Sites::start(EVENTS, &format!("hand_off: plain\n    landing: {{ accept: plain }}\n    {consent}"));
+        assert!(sites.arrive("/cart?kmi=bob", &cookies).set_cookie().is_some());
+        assert_eq!(sites.told(), expected, "{cookies}");
+    }
+    // A token says that the origin asked, whose cookies do not reach here.
+    let sites = Sites::start(EVENTS, &format!("landing: {{}}\n    {consent}"));
+    let target = sites.leave("Cookie: km_ni=bob; consent=yes\r\n");
+    sites.arrive(&target, &anonymous(""));
+    let left = "/e?_p=bob&_n=Left%20for%20checkout&link=checkout&pair=shop".to_owned();
+    assert_eq!(sites.told(), [alias(X, "bob"), arrived, left]);
+}
+
+#[test]
+fn nothing_is_told_of_programs_that_fetch_pages() {
+    let sites = Sites::plain(EVENTS, "");
+    for fields in [
+        "User-Agent: Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)\r\n",
+        "User-Agent: Mozilla/5.0 (compatible; Pingdom.com_check)\r\n",
+        "User-Agent: curl/8.17.0\r\n",
+        "User-Agent: \r\n",
+        "Purpose: prefetch\r\n",
+        "X-Moz: prefetch\r\n",
+        "X-Purpose: preview\r\n",
+        "Sec-Purpose: prefetch\r\n",
+    ] {
+        let status = if fields.starts_with("Sec") { 403 } else { 302 };
+        let landed = sites.arrive("/cart?kmi=bob", &format!("Cookie: km_ai={X}\r\n{fields}"));
+        assert_eq!(landed.status, status, "{fields}");
+        let left = sites.ask("GET /go/checkout", &format!("Host: www.yoursite.com\r\nCookie: km_ni=bob\r\n{fields}"));
+        assert_eq!(left.status, status, "{fields}");
+    }
     assert_eq!(sites.told(), [""; 0]);
 }
 
@@ -182,6 +331,22 @@ fn one_alias_is_told_once() {
         sites.arrive("/cart?kmi=eve", &format!("Cookie: km_ai={cookie}\r\n"));
     }
     assert_eq!(sites.told(), [alias(X, "bob"), alias(X, "eve"), alias(Y, "bob"), alias(Y, "eve")]);
+}
+
+/// Or one who loads a link again and again would keep the service from everybody else.
+#[test]
+fn what_the_service_counts_once_is_told_once() {
+    let sites = Sites::plain(EVENTS, "");
+    for _ in 0..300 {
+        sites.leave("Cookie: km_ni=bob\r\n");
+        sites.arrive("/cart?kmi=bob", "");
+    }
+    sites.leave("Cookie: km_ni=eve\r\n");
+    let counts = |sites: &Sites| (sites.service.told().len(), sites.service.counted());
+    let eve = |sites: &Sites| sites.service.told().iter().any(|target| target.contains("_p=eve&")).then_some(());
+    eventually("the last one", || eve(&sites));
+    let (told, counted) = counts(&sites);
+    assert!(told == counted && told >= 3, "{told} events, of which {counted} count");
 }
 
 #[test]
