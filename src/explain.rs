@@ -337,7 +337,7 @@ fn untold(why: Untold) -> &'static str {
         }
         Untold::NoConsent => "nothing: the cookie of `consent` does not say here that the visitor agreed",
         Untold::BehindName => {
-            "no alias: the script has joined this cookie's identity to what stands in the one before it"
+            "no alias: the script has joined this cookie's identity to what stands in another one"
         }
         Untold::Framed => "no alias: the page stands in a frame, by its `Sec-Fetch-Dest`",
         Untold::FromElsewhere => {
