@@ -16,7 +16,7 @@ use super::tell::{Tell, Untold};
 use super::token::{Keys, Opened, Sealed};
 use super::trace::{Step, Trace};
 use super::visit::{Method, Visit};
-use super::visitor::{Who, binding, read_identity};
+use super::visitor::{Who, binding, is_known_otherwise, read_identity};
 
 /// A host on which identities land.
 pub(super) struct Arrival<'l> {
@@ -162,7 +162,8 @@ impl<'l> Arrival<'l> {
             trace.step(Step::Untold(Untold::NoConsent));
             return None;
         }
-        let why = tell.alias.is_some().then(|| self.keeps_apart(behind_name, host, visit)).flatten();
+        let behind_name = |own| behind_name || is_known_otherwise(visit.cookies, own);
+        let why = tell.alias.as_ref().and_then(|own| self.keeps_apart(behind_name(own), host, visit));
         let Some(why) = why else { return Some(tell) };
         trace.step(Step::Untold(why));
         tell.without_alias()

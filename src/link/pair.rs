@@ -14,6 +14,7 @@ use super::identity::{Class, Decode, Identity, is_nobody};
 use super::mint::Mint;
 use super::target::Target;
 use super::tell::EventNames;
+use super::visitor::is_known_otherwise;
 
 /// One checked entry of `pairs`.
 #[derive(Clone, Debug)]
@@ -170,7 +171,8 @@ impl Pair<'_> {
     #[must_use]
     pub fn anonymous_by(&self, cookies: &[u8]) -> Option<Identity<'static>> {
         let (identity, behind_name) = self.first_usable(cookies)?;
-        (identity.class() == Class::Anonymous && !behind_name).then_some(identity)
+        let is_own = !behind_name && !is_known_otherwise(&[cookies], &identity);
+        (identity.class() == Class::Anonymous && is_own).then_some(identity)
     }
 
     /// The first usable identity, and whether it stands behind what the script takes for a name.

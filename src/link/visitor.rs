@@ -54,6 +54,13 @@ pub(super) fn read_identity<'v, 'n>(
     Who { identity: Err(why_none), behind_name, unheard }
 }
 
+/// Whether the KISSmetrics script knows the visitor by something else than this identity, in whatever order the cookies are
+/// asked here: then it has joined the anonymous one that it keeps to that name.
+pub(super) fn is_known_otherwise(cookies: &[&[u8]], own: &Identity<'_>) -> bool {
+    let is_other = |value| !is_nobody(value) && !Identity::from_cookie(value).is_ok_and(|known| known.is_same(own));
+    read(cookies, &CookieName::new("km_ni")).is_some_and(is_other)
+}
+
 /// What a proxy says in this header, or why that does not count. With nothing in it, nobody is known there.
 fn told<'v>(visit: &Visit<'v>, name: &str, trace: &mut impl Trace) -> Result<Option<Identity<'v>>, Unheard> {
     let value = match visit.fields.find(name) {

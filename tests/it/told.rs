@@ -157,6 +157,38 @@ fn an_alias_joins_the_destinations_own_anonymous_identity_and_the_arriving_one()
     }
 }
 
+/// The script has joined what `km_ai` holds to the name in `km_ni`, also where these are asked in another order here.
+#[test]
+fn the_order_in_which_cookies_are_asked_joins_no_names() {
+    for (pair, cookies, expected) in [
+        ("landing: { accept: plain, cookie: own, anonymous_cookie: km_ai }", format!("km_ni=eve; km_ai={X}"), None),
+        (
+            "landing: { accept: plain, cookie: own, anonymous_cookie: km_ai }",
+            format!("km_ai={X}"),
+            Some(alias(X, "bob")),
+        ),
+        (
+            "identity: { cookies: [km_ai, km_ni] }\n    landing: { accept: plain, cookie: own }",
+            format!("km_ni=eve; km_ai={X}"),
+            None,
+        ),
+        (
+            "identity: { cookies: [km_ai, km_ni] }\n    landing: { accept: plain, cookie: own }",
+            format!("km_ni=guest; km_ai={X}"),
+            None,
+        ),
+        (
+            "identity: { cookies: [km_ai, km_ni] }\n    landing: { accept: plain, cookie: own }",
+            format!("km_ni={X}; km_ai={X}"),
+            Some(alias(X, "bob")),
+        ),
+    ] {
+        let sites = Sites::start("", &format!("hand_off: plain\n    {pair}"));
+        sites.arrive("/cart?kmi=bob", &format!("Cookie: {cookies}\r\n"));
+        assert_eq!(sites.told(), Vec::from_iter(expected), "{pair}, {cookies}");
+    }
+}
+
 #[test]
 fn an_alias_is_told_only_of_who_comes_from_a_page_of_an_origin() {
     let cookie = format!("Cookie: km_ai={X}\r\n");
