@@ -5,6 +5,7 @@ use std::fmt::Write;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
+use super::frame;
 use crate::link::{Identity, SiteName};
 
 /// One thing that KISSmetrics is to know about a person.
@@ -133,9 +134,11 @@ impl Record {
         target
     }
 
-    /// Whether a request can tell it: beyond some 8 KB servers refuse a URL.
-    pub(super) fn is_tellable(&self) -> bool {
-        self.target("").len() <= LONGEST_TARGET
+    /// How it stands where it waits; `None` if no request can tell it: beyond some 8 KB servers refuse a URL.
+    pub(super) fn kept(&self) -> Option<Vec<u8>> {
+        let is_tellable = self.target("").len() <= LONGEST_TARGET;
+        let text = is_tellable.then(|| serde_json::to_vec(self).ok()).flatten()?;
+        (text.len() <= frame::LONGEST).then_some(text)
     }
 }
 
@@ -199,8 +202,8 @@ mod tests {
     fn the_longest_identities_fit_and_a_novel_does_not() {
         let longest = "🦀".repeat(255);
         let tellable = |what| Record::of(&Event { site: "s".into(), person: identity(&longest), what, at: 0 }, 0);
-        assert!(tellable(What::Alias(identity(&longest))).is_tellable());
+        assert!(tellable(What::Alias(identity(&longest))).kept().is_some());
         let novel = Properties::new(vec![("Text".to_owned(), "x".repeat(9000))]).unwrap();
-        assert!(!tellable(What::Set { properties: novel }).is_tellable());
+        assert!(tellable(What::Set { properties: novel }).kept().is_none());
     }
 }

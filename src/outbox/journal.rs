@@ -1,95 +1,18 @@
-//! Events on their way to the disk: a queue in memory, and a thread that writes out whatever has come meanwhile at
-//! once.
-//!
-//! A visitor only puts his event into the queue. Whoever must know that an event is safe waits for the thread, and all
-//! who wait share one write, and with `durability: each` one `fdatasync`.
+//! Events on their way to the disk: a thread writes out whatever has come into the queue meanwhile at once. All who wait
+//! share one write, and with `durability: each` one `fdatasync`.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::complaint::Complaint;
-use super::event::{Event, Record};
 use super::frame;
+use super::queue::{Group, Queue};
 use super::store::{Store, Writer};
 use super::{Refused, is_full, takes};
 use crate::metrics::{Fate, Hindrance, OutboxCounts};
 use crate::settings::{Durability, OutboxSettings, WhenFull};
-
-/// Events that are accepted or refused together.
-pub(super) struct Group {
-    pub events: Vec<Event>,
-    told: Option<oneshot::Sender<Result<(), Refused>>>,
-}
-
-impl Group {
-    /// Tells whoever waits what became of the events.
-    pub(super) fn tell(self, outcome: Result<(), Refused>) {
-        if let Some(told) = self.told {
-            // Perhaps nobody waits any more.
-            let _ = told.send(outcome);
-        }
-    }
-}
-
-/// What waits for the journal's thread.
-#[derive(Default)]
-pub(super) struct Queue {
-    state: Mutex<Waiting>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Waiting {
-    groups: Vec<Group>,
-    events: usize,
-    is_closed: bool,
-}
-
-impl Queue {
-    /// Adds events, if there is room for all of them.
-    pub(super) fn push(
-        &self,
-        events: Vec<Event>,
-        told: Option<oneshot::Sender<Result<(), Refused>>>,
-    ) -> Result<(), Refused> {
-        let mut state = self.lock();
-        if state.is_closed {
-            return Err(Refused::Stopping);
-        }
-        if state.events + events.len() > MOST_QUEUED {
-            return Err(Refused::Busy);
-        }
-        state.events += events.len();
-        state.groups.push(Group { events, told });
-        let was_empty = state.groups.len() == 1;
-        drop(state);
-        if was_empty {
-            self.changed.notify_one();
-        }
-        Ok(())
-    }
-
-    /// Takes nothing more; what is there is still written.
-    pub(super) fn close(&self) {
-        self.lock().is_closed = true;
-        self.changed.notify_one();
-    }
-
-    /// Waits for events, at most for so long, and gives them with whether they are the last.
-    pub(super) fn take(&self, patience: Duration) -> (Vec<Group>, bool) {
-        let is_idle = |state: &mut Waiting| state.groups.is_empty() && !state.is_closed;
-        let waited = self.changed.wait_timeout_while(self.lock(), patience, is_idle);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.events = 0;
-        (std::mem::take(&mut state.groups), state.is_closed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The journal's thread.
 pub(super) struct Journal {
@@ -161,25 +84,19 @@ impl Journal {
 
     /// Adds a group to a batch, or refuses it.
     fn add(&mut self, group: Group, batch: &mut Batch) {
-        let accepted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let begin = batch.bytes.len();
-        for event in &group.events {
-            let record = Record::of(event, accepted);
-            let is_tellable = record.is_tellable();
-            match serde_json::to_vec(&record) {
-                Ok(json) if is_tellable && json.len() <= frame::LONGEST => frame::append(&json, &mut batch.bytes),
-                _ => {
-                    batch.bytes.truncate(begin);
-                    return self.refuse(group, Refused::TooLarge);
-                }
-            }
+        let Some(texts) = group.records().map(|record| record.kept()).collect::<Option<Vec<_>>>() else {
+            return group.refuse(Refused::TooLarge, &self.counts);
+        };
+        for text in texts {
+            frame::append(&text, &mut batch.bytes);
         }
         if !self.has_room(batch.bytes.len()) {
             batch.bytes.truncate(begin);
             is_full(&self.counts);
-            return self.refuse(group, Refused::Full);
+            return group.refuse(Refused::Full, &self.counts);
         }
-        batch.records += u32::try_from(group.events.len()).unwrap_or(u32::MAX);
+        batch.records += u32::try_from(group.len()).unwrap_or(u32::MAX);
         batch.groups.push(group);
     }
 
@@ -218,7 +135,7 @@ impl Journal {
         let written = self.write(&batch.bytes, batch.records);
         if !written {
             for group in batch.groups {
-                self.refuse(group, Refused::NoRoom);
+                group.refuse(Refused::NoRoom, &self.counts);
             }
             return;
         }
@@ -306,15 +223,8 @@ impl Journal {
             tracing::error!(%error, "a power cut now would take events: the disk did not confirm that it has them");
         }
     }
-
-    fn refuse(&self, group: Group, why: Refused) {
-        self.counts.count(why.fate(), group.events.len() as u64);
-        group.tell(Err(why));
-    }
 }
 
-/// At some 300 bytes each, 3 MB.
-const MOST_QUEUED: usize = 10_000;
 /// At most this and one group more are written at once.
 const LARGEST_BATCH: u64 = 1024 * 1024;
 /// Into how many segments a full journal is divided, so that not all of it is lost when the oldest goes.

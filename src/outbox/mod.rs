@@ -3,7 +3,7 @@
 //! | file | is |
 //! |---|---|
 //! | `event` | what there is to tell, and the request that tells it |
-//! | `journal` | the queue in memory, and the thread that writes it to the disk |
+//! | `queue`, `journal` | the queue in memory, and the thread that writes it to the disk |
 //! | `frame`, `files`, `store`, `segments`, `notes` | records in files, those files, what is known of them, and what of them was delivered |
 //! | `stream` | a Valkey or Redis that several crosslinks share, in place of the disk |
 //! | `source` | one of the two, for whoever reads there |
@@ -29,6 +29,7 @@ mod held;
 mod journal;
 mod lanes;
 mod notes;
+mod queue;
 mod reader;
 mod resend;
 mod segments;
@@ -58,7 +59,8 @@ use crate::metrics::{Fate, Hindrance, OutboxCounts};
 use crate::settings::{LiveSites, OutboxPlace, OutboxSettings};
 use client::Client;
 use delivery::{Delivery, Ending};
-use journal::{Journal, Queue};
+use journal::Journal;
+use queue::Queue;
 use source::Source;
 use store::{Cursor, Store};
 use stream::{Stream, Writer};

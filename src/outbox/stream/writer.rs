@@ -1,11 +1,10 @@
 //! Events on their way to the store: a thread adds whatever has come meanwhile at once.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::super::complaint::Complaint;
-use super::super::event::Record;
-use super::super::journal::{Group, Queue};
+use super::super::queue::{Group, Queue};
 use super::super::sites::shared_name;
 use super::super::{Refused, is_full, takes};
 use super::PARTS;
@@ -61,7 +60,7 @@ impl Writer {
                         batch.events += records.len();
                         batch.groups.push((group, records));
                     }
-                    None => self.refuse(group, Refused::TooLarge),
+                    None => group.refuse(Refused::TooLarge, &self.counts),
                 }
                 if batch.events >= MOST_AT_ONCE {
                     self.commit(std::mem::take(&mut batch));
@@ -107,9 +106,9 @@ impl Writer {
                 }
                 Some(_) => {
                     is_full(&self.counts);
-                    self.refuse(group, Refused::Full);
+                    group.refuse(Refused::Full, &self.counts);
                 }
-                None => self.refuse(group, Refused::NoRoom),
+                None => group.refuse(Refused::NoRoom, &self.counts),
             }
         }
     }
@@ -133,23 +132,15 @@ impl Writer {
             tracing::error!("the store takes nothing: no events are accepted");
         }
     }
-
-    fn refuse(&self, group: Group, why: Refused) {
-        self.counts.count(why.fate(), group.events.len() as u64);
-        group.tell(Err(why));
-    }
 }
 
 /// The events of a group as they are kept, each with its part; `None` if no request can tell one.
 fn records(group: &Group, sites: &Sites) -> Option<Parted> {
-    let accepted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let kept = group.events.iter().map(|event| {
-        let mut record = Record::of(event, accepted);
-        if let Some(site) = sites.get(&event.site) {
-            record.site = shared_name(&event.site, site);
+    let kept = group.records().map(|mut record| {
+        if let Some(site) = sites.get(record.site.as_str()) {
+            record.site = shared_name(&record.site, site);
         }
-        let part = crc32fast::hash(record.person.as_bytes()) % PARTS;
-        record.is_tellable().then(|| serde_json::to_vec(&record).ok()).flatten().map(|text| (part, text))
+        Some((crc32fast::hash(record.person.as_bytes()) % PARTS, record.kept()?))
     });
     kept.collect()
 }
