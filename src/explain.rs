@@ -336,9 +336,7 @@ fn untold(why: Untold) -> &'static str {
             "nothing: no browser asks, by its `User-Agent` (--header 'User-Agent: Mozilla/5.0'), or one that fetches ahead"
         }
         Untold::NoConsent => "nothing: the cookie of `consent` does not say here that the visitor agreed",
-        Untold::BehindName => {
-            "no alias: the script has joined this cookie's identity to what stands in another one"
-        }
+        Untold::BehindName => "no alias: the script has joined this cookie's identity to what stands in another one",
         Untold::Framed => "no alias: the page stands in a frame, by its `Sec-Fetch-Dest`",
         Untold::FromElsewhere => {
             "no alias: no page of an origin has sent the visitor, by his `Referer` (--header 'Referer: https://…')"
