@@ -29,8 +29,8 @@ pub fn both_readings_agree(text: &str) {
     assert!(again.is_ok_and(|again| again == target) || target.as_str().len() > 4096, "{text} reads back differently");
 }
 
-/// A request of five lines (host, path, query and two `Cookie` fields) gets no Location off the allow-list, and one that
-/// goes to its `to` gets that URL, changed in nothing but what the request and the identity add.
+/// A request of five lines (host, path, query and two `Cookie` fields) gets no Location off the allow-list, and one
+/// that goes to its `to` gets that URL, changed in nothing but what the request and the identity add.
 pub fn no_location_leaves_the_list(request: &[u8]) {
     let mut lines = request.split(|byte| *byte == b'\n');
     let mut line = || lines.next().unwrap_or_default();

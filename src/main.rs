@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use tikv_jemallocator::Jemalloc;
 
-/// The system's allocator keeps what a crowd of visitors needed once; this one gives it back (see `.cargo/config.toml`).
+/// The system's allocator keeps what a crowd of visitors needed once; this one gives it back (see
+/// `.cargo/config.toml`).
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

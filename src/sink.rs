@@ -1,7 +1,8 @@
 //! A bounded buffer in front of an output that may be slow, blocked or gone.
 //!
-//! Whoever writes a line only appends to memory, on each core to a buffer that no other core touches. A thread of its own writes the lines out in batches, so a terminal
-//! that is stopped, a full pipe or a closed one never holds up a request.
+//! Whoever writes a line only appends to memory, on each core to a buffer that no other core touches. A thread of its
+//! own writes the lines out in batches, so a terminal that is stopped, a full pipe or a closed one never holds up a
+//! request.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -85,8 +86,8 @@ impl Sink {
         lock(&self.shared.state).lost()
     }
 
-    /// Writes out what is left, for at most `patience`, and gives the number of lines that were lost. An output that still
-    /// blocks then is given up.
+    /// Writes out what is left, for at most `patience`, and gives the number of lines that were lost. An output that
+    /// still blocks then is given up.
     #[must_use]
     pub fn close(&self, patience: Duration) -> u64 {
         let mut state = lock(&self.shared.state);
@@ -168,8 +169,8 @@ impl Write for Sink {
 /// Some 3,000 lines of 300 bytes: half a second of the fastest traffic measured, at a cost nobody notices.
 const MAX_BYTES: usize = 1 << 20;
 
-/// What a buffer keeps for the next lines: what the fastest traffic fills between two writes. What a burst behind a slow output
-/// needed beyond that is given back.
+/// What a buffer keeps for the next lines: what the fastest traffic fills between two writes. What a burst behind a
+/// slow output needed beyond that is given back.
 const KEPT_BYTES: usize = 128 << 10;
 
 /// Short enough that nobody who watches a log notices, long enough for 100 writes a second at most.

@@ -1,8 +1,8 @@
 //! No log holds an identity, nor what surrounds one, however it is escaped.
 //!
 //! Where `CROSSLINK_TEST_LOGS` names a folder, everything that a crosslink or a proxy of the tests logs is kept in it
-//! (`log_file` in `it/support.rs`). `tests/run` lets all other tests fill one, and then starts this program, which `cargo
-//! test` alone leaves out: before them there is nothing to search.
+//! (`log_file` in `it/support.rs`). `tests/run` lets all other tests fill one, and then starts this program, which
+//! `cargo test` alone leaves out: before them there is nothing to search.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that can't go on has failed")]
 

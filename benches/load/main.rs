@@ -1,8 +1,8 @@
-//! How fast crosslink is beside other servers that do its job, or none: one command that starts them all, drives them in
-//! turn and prints tables.
+//! How fast crosslink is beside other servers that do its job, or none: one command that starts them all, drives them
+//! in turn and prints tables.
 //!
-//! `cargo bench --bench load -- --help`. Only ratios of one run mean anything: every round measures each server once, in
-//! an order of its own, so what else happens on the machine meets all of them alike.
+//! `cargo bench --bench load -- --help`. Only ratios of one run mean anything: every round measures each server once,
+//! in an order of its own, so what else happens on the machine meets all of them alike.
 
 mod bare_hyper;
 mod client;

@@ -190,8 +190,8 @@ fn start_outbox(
     })
 }
 
-/// Runs each event loop on a thread of its own, with its own listeners, log and counters. A connection stays where it was
-/// accepted. Gives the number of connections that had to be cut.
+/// Runs each event loop on a thread of its own, with its own listeners, log and counters. A connection stays where it
+/// was accepted. Gives the number of connections that had to be cut.
 async fn serve_visitors(
     event_loops: &[Arc<Runtime>],
     listeners: Vec<Vec<Listener>>,

@@ -14,8 +14,8 @@ use crate::http::tls::LiveTls;
 use crate::settings::Listen;
 
 /// Listens on all addresses for visitors, with a socket of each address for each event loop. Sockets that systemd hands
-/// over (`LISTEN_FDS`) take the place of those of `listen`; one whose address stands under `tls` speaks TLS and takes the
-/// place of that one.
+/// over (`LISTEN_FDS`) take the place of those of `listen`; one whose address stands under `tls` speaks TLS and takes
+/// the place of that one.
 pub(super) fn bind(
     listen: &Listen,
     tls: &[LiveTls],
@@ -79,8 +79,8 @@ fn listen_on(
 
 /// Listens on an address once for each event loop; the system shares the newcomers out among them (`SO_REUSEPORT`).
 ///
-/// The first socket claims the address for itself, and only then lets others in. So a second crosslink finds the address
-/// taken, as it should, in place of half of the visitors.
+/// The first socket claims the address for itself, and only then lets others in. So a second crosslink finds the
+/// address taken, as it should, in place of half of the visitors.
 fn listeners(address: SocketAddr, event_loops: &[Arc<Runtime>]) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     let first = claim(address)?;
     first.set_reuseport(true)?;

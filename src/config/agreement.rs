@@ -12,9 +12,9 @@ type Asked<'a> = (&'a str, bool, Option<u16>);
 /// The first pair that names a destination, and under which scheme.
 type First<'a> = HashMap<Asked<'a>, (&'a DomainPair, Scheme)>;
 
-/// Pairs that share a destination, or of which one names it and the other a `*.` above it, must agree on its landing and
-/// parameter; and a host that is served under both http and https can't land, since its `Host` does not tell which of
-/// the two was asked.
+/// Pairs that share a destination, or of which one names it and the other a `*.` above it, must agree on its landing
+/// and parameter; and a host that is served under both http and https can't land, since its `Host` does not tell which
+/// of the two was asked.
 ///
 /// `places` has the place of each destination of each pair.
 pub(super) fn check(pairs: &[DomainPair], places: &[Place], faults: &mut Faults) {

@@ -173,8 +173,8 @@ fn around(line: &str, at: &Place) -> (String, Range<usize>) {
     (part, start..end)
 }
 
-/// The same with each word hidden where a secret stands, or perhaps stands: in place of its file, behind an unknown key, which
-/// may be misspelt, and below a key of secrets in another line.
+/// The same with each word hidden where a secret stands, or perhaps stands: in place of its file, behind an unknown
+/// key, which may be misspelt, and below a key of secrets in another line.
 fn without_value(line: &str, fault: &ConfigFault, below_secrets: bool) -> String {
     let ConfigFault { at, problem, .. } = fault;
     let (column, length) = (at.column as usize - 1, at.length as usize);
@@ -231,7 +231,8 @@ fn key_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// What stands between `:` and `@` of an address, behind `pass=`, in the line of a password, and in a key of its own file.
+/// What stands between `:` and `@` of an address, behind `pass=`, in the line of a password, and in a key of its own
+/// file.
 fn password_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
     let urls = text.match_indices("://").filter_map(|(at, scheme)| {
         let start = at + scheme.len();

@@ -234,8 +234,8 @@ pub(super) fn sites(raw: &RawConfig, faults: &mut Faults) -> Sites {
     sites
 }
 
-/// The pages of one host have one script with one key: pairs that share a host, on either side, and name different sites
-/// carry identities from one store to another, where the same words may name somebody else.
+/// The pages of one host have one script with one key: pairs that share a host, on either side, and name different
+/// sites carry identities from one store to another, where the same words may name somebody else.
 pub(super) fn check_sites(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults: &mut Faults) {
     let mut first: HashMap<(&str, bool), &DomainPair> = HashMap::new();
     let named = raw.iter().zip(pairs).filter(|(_, pair)| pair.kissmetrics.is_some());

@@ -8,18 +8,18 @@
 //!     landing: {}
 //! ```
 //!
-//! again and again, with or without its last line, is cut out of the text, the library reads what is left, and then it is
-//! put back. Why that gives what the library makes of the whole text:
+//! again and again, with or without its last line, is cut out of the text, the library reads what is left, and then it
+//! is put back. Why that gives what the library makes of the whole text:
 //!
 //! * A value is one word that begins with a letter and holds a dot or a hyphen: no number, no truth and not nothing.
 //! * An item ends where the next line begins another one at the same depth, and only then it is cut.
 //! * The first of the items that follow each other stays in the text. The library must find it among the pairs, in that
-//!   place, as it is read here. So these lines are no part of a text, of a comment or of something else, and what follows
-//!   at the same depth belongs to the same list.
+//!   place, as it is read here. So these lines are no part of a text, of a comment or of something else, and what
+//!   follows at the same depth belongs to the same list.
 //! * In a list of such items none changes how the next one is read. Only an anchor above the list would, by what its
 //!   aliases stand for: where there may be one, nothing is cut.
-//! * Lines stay where they are, and have the same numbers here and there: where anything but `\n` may end one, nothing is
-//!   cut.
+//! * Lines stay where they are, and have the same numbers here and there: where anything but `\n` may end one, nothing
+//!   is cut.
 //! * What is cut counts among the values that a text may hold.
 //! * Where the library finds a fault in what is left, it reads the whole text: what it says about that counts.
 
@@ -203,7 +203,8 @@ mod tests {
     use super::*;
     use crate::config::{MOST_VALUES, by_library, shape};
 
-    /// How many pairs were cut, once both ways to read a text of so many values were found to agree, be it about faults.
+    /// How many pairs were cut, once both ways to read a text of so many values were found to agree, be it about
+    /// faults.
     fn compared(text: &str, most_values: usize) -> usize {
         let by_library = by_library(text, most_values).map_err(|error| vec![shape::fault(&error, text)]);
         let is_sound = by_library.is_ok();

@@ -360,7 +360,8 @@ pub(super) struct RawLanding {
     #[schemars(with = "Option<String>", extend("enum" = ["lax", "none"], "default" = "lax"))]
     #[serde(default)]
     pub same_site: Given<Box<Text>>,
-    /// What wins if the visitor has another identity there. By default `replace` for a sealed arrival, `keep_named` for a plain one.
+    /// What wins if the visitor has another identity there. By default `replace` for a sealed arrival, `keep_named` for
+    /// a plain one.
     #[schemars(with = "Option<String>", extend("enum" = ["keep_named", "replace", "keep"]))]
     #[serde(default)]
     pub existing: Given<Box<Text>>,

@@ -23,7 +23,8 @@ pub(super) struct RawOutbox {
     #[schemars(with = "Option<RawSecret>")]
     #[serde(default)]
     pub password: Given<Placed<RawSecret>>,
-    /// When an event counts as accepted: `batch` when the system has it, `each` when it is on the disk; for a directory.
+    /// When an event counts as accepted: `batch` when the system has it, `each` when it is on the disk; for a
+    /// directory.
     #[schemars(with = "Option<String>", extend("enum" = ["batch", "each"], "default" = "each"))]
     #[serde(default)]
     pub durability: Given<Text>,

@@ -1,7 +1,7 @@
 //! The JSON Schema of the configuration, by which editors complete keys and mark mistakes.
 //!
-//! It is generated from the types of `raw`, so it can't forget a key. It knows less than `crosslink check`: what several
-//! keys must agree about, or what a host is, only the program says.
+//! It is generated from the types of `raw`, so it can't forget a key. It knows less than `crosslink check`: what
+//! several keys must agree about, or what a host is, only the program says.
 
 use schemars::Schema;
 use schemars::generate::SchemaSettings;

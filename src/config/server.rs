@@ -140,8 +140,8 @@ fn bad_network(text: &Placed<&str>, faults: &mut Faults) {
     faults.add(text, format!("`{}` is no network", text.value), hint);
 }
 
-/// A network of IPv4 as such, also where it is written as one of IPv6: a peer's address is compared in its shortest form,
-/// whatever socket it comes through.
+/// A network of IPv4 as such, also where it is written as one of IPv6: a peer's address is compared in its shortest
+/// form, whatever socket it comes through.
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else { return network };
     let address = mapped.addr().to_ipv4_mapped();

@@ -18,8 +18,8 @@ pub(super) struct Placed<T> {
 /// A text and its place.
 pub(super) type Text = Placed<String>;
 
-/// What stands behind a key, if the key is there. With nothing behind it, it is a mistake and not its default: `keys:` above
-/// items that somebody has commented out would open every landing.
+/// What stands behind a key, if the key is there. With nothing behind it, it is a mistake and not its default: `keys:`
+/// above items that somebody has commented out would open every landing.
 ///
 /// It is a type, and not a function for each field, so that fields of one kind share the code that reads them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -42,7 +42,8 @@ fn warn_of_nothing_told(raw: &RawConfig, pairs: &[DomainPair], faults: &mut Faul
     }
 }
 
-/// Without a memory of used tokens, a sealed hand-off is no better than a plain one against whoever copies a URL in time.
+/// Without a memory of used tokens, a sealed hand-off is no better than a plain one against whoever copies a URL in
+/// time.
 fn warn_of_tokens_without_memory(raw: &RawConfig, pairs: &[DomainPair], faults: &mut Faults) {
     let Some(off) = raw.replay.as_ref().filter(|replay| replay.value == "off") else { return };
     if pairs.iter().any(|pair| accepts(pair) == Some(Seal::Sealed)) {
@@ -106,8 +107,8 @@ fn warn_of_shared_cookies(raw: &[Placed<RawPair>], pairs: &[DomainPair], faults:
     }
 }
 
-/// The cookies by which a pair's landing tells who the visitor is: those that it sets, and where what is there may stay,
-/// those that it looks for.
+/// The cookies by which a pair's landing tells who the visitor is: those that it sets, and where what is there may
+/// stay, those that it looks for.
 fn heeded(pair: &DomainPair) -> impl Iterator<Item = &str> {
     let landing = pair.landing.as_ref();
     let own = landing.into_iter().flat_map(|landing| [Some(&landing.cookie), landing.anonymous_cookie.as_ref()]);
@@ -138,8 +139,8 @@ impl<'a> Hosts<'a> {
         std::iter::once(all).chain(below).chain(within)
     }
 
-    /// Under which of these to look for the hosts that a cookie reaches which is set on an entry's hosts, for a domain or
-    /// for the one host that was asked.
+    /// Under which of these to look for the hosts that a cookie reaches which is set on an entry's hosts, for a domain
+    /// or for the one host that was asked.
     fn reached(entry: &'a Entry, domain: Option<&'a str>) -> impl Iterator<Item = Self> {
         let own = domain.unwrap_or(entry.domain().as_str());
         let is_any_below = domain.is_none() && entry.is_wildcard();

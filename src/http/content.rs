@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
-/// A body that is there as a whole and goes out in pieces: hyper copies what it is given, and of a long list no client that
-/// does not read is to hold a copy.
+/// A body that is there as a whole and goes out in pieces: hyper copies what it is given, and of a long list no client
+/// that does not read is to hold a copy.
 #[derive(Debug, Default)]
 pub struct Content(Bytes);
 

@@ -151,8 +151,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for NotedStream<S> {
 
 /// Requests at a time on one connection.
 const MAX_STREAMS: u32 = 128;
-/// Requests that a peer may take back before anybody has looked at them (CVE-2023-44487). Those that are malformed hyper
-/// counts by itself, and closes the connection after 1,024.
+/// Requests that a peer may take back before anybody has looked at them (CVE-2023-44487). Those that are malformed
+/// hyper counts by itself, and closes the connection after 1,024.
 const MAX_RESETS: usize = 64;
 const WINDOW: u32 = 64 * 1024;
 /// How long a peer that was told of the end may be silent: a long way there and back.

@@ -46,8 +46,8 @@ impl Line<'_> {
         out.push(b'\n');
     }
 
-    /// By hand, since a line costs a library's serializer as much as the whole decision. What is written between the values
-    /// has a length that the compiler knows, and so becomes a few moves.
+    /// By hand, since a line costs a library's serializer as much as the whole decision. What is written between the
+    /// values has a length that the compiler knows, and so becomes a few moves.
     fn write_json(&self, out: &mut Vec<u8>) {
         out.reserve(ROOM);
         out.extend_from_slice(b"{\"time\":\"");

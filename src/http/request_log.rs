@@ -159,8 +159,9 @@ fn loggable_host(host: &str) -> Option<&str> {
     Some(host).filter(|host| plain && !is_telling(host))
 }
 
-/// The path up to the first thing that a path seldom has and a query always: a link that somebody escaped once too often,
-/// such as `/cart%3Fkmi=…`, carries an identity in its path. A segment that holds an address or a token goes as a whole.
+/// The path up to the first thing that a path seldom has and a query always: a link that somebody escaped once too
+/// often, such as `/cart%3Fkmi=…`, carries an identity in its path. A segment that holds an address or a token goes as
+/// a whole.
 fn loggable_path(path: &str) -> &str {
     // As nearly every one is: nothing in it ends a path or tells anything.
     if path.len() <= MAX_PATH && path.bytes().all(is_harmless) {
@@ -194,8 +195,8 @@ fn plain_part(segment: &str) -> usize {
     segment.char_indices().find_map(ends).unwrap_or(segment.len())
 }
 
-/// Whether a segment holds an `@`, an ordinary one or a wide one, or a token, or was escaped so often that nobody should
-/// look for more.
+/// Whether a segment holds an `@`, an ordinary one or a wide one, or a token, or was escaped so often that nobody
+/// should look for more.
 fn is_telling(segment: &str) -> bool {
     // An `@` has to be there, a `%`, or the dots of a token.
     if segment.bytes().all(is_harmless) {

@@ -13,8 +13,8 @@ use crate::link::{Decision, Forget, HandOff, Identify, Land, PairsList, Refusal,
 
 /// The whole answer to a decision. `headers` are those of the request: their room is used again.
 ///
-/// Redirects are never cached, since each visitor has another identity, and set no `Referrer-Policy`: the checkout keeps
-/// seeing the page that the visitor came from.
+/// Redirects are never cached, since each visitor has another identity, and set no `Referrer-Policy`: the checkout
+/// keeps seeing the page that the visitor came from.
 #[must_use]
 pub fn of(decision: Decision<'_>, method: &Method, mut headers: HeaderMap) -> Response<Content> {
     let status = status(&decision, &headers);

@@ -40,8 +40,8 @@ pub trait Answer: Send + Sync + 'static {
         self.answer(head, peer)
     }
 
-    /// Takes note of a head that nobody could read, or that was too large, and was refused by itself; or of a connection
-    /// of HTTP/2 that was closed because of what came on it.
+    /// Takes note of a head that nobody could read, or that was too large, and was refused by itself; or of a
+    /// connection of HTTP/2 that was closed because of what came on it.
     fn unreadable(&self, _too_large: bool) {}
 
     /// Takes note of a TLS handshake that began and failed, or took too long.
@@ -253,8 +253,8 @@ impl<A: Answer> Server<A> {
 
     /// What an answer needs besides what the handler knows.
     fn finish(&self, mut response: Response<Content>, request: Finish) -> Response<Content> {
-        // Only hyper knows where a body ends, and a connection that sleeps gets another hyper, which must not take for a
-        // request what stands in one. So whoever sends a body, read or not, is told that the connection ends.
+        // Only hyper knows where a body ends, and a connection that sleeps gets another hyper, which must not take for
+        // a request what stands in one. So whoever sends a body, read or not, is told that the connection ends.
         if request.is_http1 && (request.has_body || self.stop.is_cancelled()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

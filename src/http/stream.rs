@@ -143,7 +143,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
 
     /// Ready when the patience is over, or it falls asleep.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Whoever was polled once wakes the task by himself; to poll both at each request would cost as much as to read it.
+        // Whoever was polled once wakes the task by himself; to poll both at each request would cost as much as to read
+        // it.
         let mut waits = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         let stops =
             !self.stopping && if waits { self.stop.is_cancelled() } else { self.stopped.as_mut().poll(cx).is_ready() };

@@ -17,8 +17,8 @@ pub struct AllowList<'l> {
 #[derive(Debug, Default)]
 pub struct Entries(Hosts);
 
-/// A URL that the allow-list admits: the only thing a `Location` to another host is made from. Only [`AllowList::admit`] makes
-/// one, and whoever has one can give it another query, which the allow-list doesn't judge.
+/// A URL that the allow-list admits: the only thing a `Location` to another host is made from. Only
+/// [`AllowList::admit`] makes one, and whoever has one can give it another query, which the allow-list doesn't judge.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Destination {
     target: Target,
@@ -103,14 +103,15 @@ impl Destination {
         &self.target
     }
 
-    /// The admitted URL as the value of a `Location`. Its text has no byte of room to spare where it was made by `decorate`,
-    /// so it can be sent without a copy.
+    /// The admitted URL as the value of a `Location`. Its text has no byte of room to spare where it was made by
+    /// `decorate`, so it can be sent without a copy.
     #[must_use]
     pub fn into_location(self) -> String {
         self.target.into()
     }
 
-    /// The destination that a text is, if it is proven to be this one but for the query and the fragment; else gives it back.
+    /// The destination that a text is, if it is proven to be this one but for the query and the fragment; else gives it
+    /// back.
     ///
     /// Scheme, host, port and path are the same, byte for byte, and the allow-list looks at nothing else.
     pub(super) fn with_another_query(&self, text: String) -> Result<Self, String> {

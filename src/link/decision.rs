@@ -99,7 +99,8 @@ pub enum Identify<'l> {
     Landed(Land<'l>),
     /// The page's URL names none.
     Nothing,
-    /// The page's URL would be refused as a landing, or no landing is there: a mistake of the proxy's operator, perhaps.
+    /// The page's URL would be refused as a landing, or no landing is there: a mistake of the proxy's operator,
+    /// perhaps.
     Refused(Refusal, Role),
 }
 
@@ -134,8 +135,8 @@ pub enum NotFirst {
 
 impl Land<'_> {
     /// The same landing for a token that is perhaps not on its first use: the clean URL, and no cookie. Only a browser
-    /// that has the identity already keeps it: it has reloaded. Where another identity stays, nothing changes. In no case
-    /// is anything told.
+    /// that has the identity already keeps it: it has reloaded. Where another identity stays, nothing changes. In no
+    /// case is anything told.
     #[must_use]
     pub fn not_first(self, why: NotFirst) -> Self {
         if matches!(self.outcome, Outcome::Same | Outcome::Kept) {

@@ -126,8 +126,8 @@ fn is_plain(text: &str) -> bool {
 
 /// Whether there may be public suffixes somewhere below a host, as `s3.amazonaws.com` is below `amazonaws.com`.
 ///
-/// Nobody who searches the list for a name looks at more of its labels than the list can tell apart: it is asked for a name
-/// below the host, and then whether it has looked that far.
+/// Nobody who searches the list for a name looks at more of its labels than the list can tell apart: it is asked for a
+/// name below the host, and then whether it has looked that far.
 pub(super) fn may_hold_public_suffixes(host: &str) -> bool {
     let mut looked_below = false;
     let below = std::iter::once_with(|| {
@@ -151,8 +151,8 @@ fn public_suffix(host: &str) -> Option<&str> {
     host.get(host.len().checked_sub(length)?..).filter(|suffix| !suffix.is_empty())
 }
 
-/// How long the public suffix of a name is, whose labels come from behind. The list is code, and large: this is the one place
-/// where it is built in.
+/// How long the public suffix of a name is, whose labels come from behind. The list is code, and large: this is the one
+/// place where it is built in.
 fn suffix_length(labels: &mut dyn Iterator<Item = &[u8]>) -> usize {
     List.find(labels).len
 }
@@ -162,8 +162,8 @@ pub(super) fn parents(host: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(cut(host, b'.').1, |name| cut(name, b'.').1)
 }
 
-/// Whether it is made of labels that are not empty, of letters, digits, `-` and `_`, and short enough (RFC 1035, 2.3.4):
-/// what can stand in the domain name system, while the URL Standard would take `a!b..c` too.
+/// Whether it is made of labels that are not empty, of letters, digits, `-` and `_`, and short enough (RFC 1035,
+/// 2.3.4): what can stand in the domain name system, while the URL Standard would take `a!b..c` too.
 pub(super) fn is_host_name(host: &str) -> bool {
     let is_label_byte = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     if host.len() > MAX_NAME {
@@ -229,8 +229,8 @@ fn lower_case(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// The most bytes of a name in the domain name system. Without a bound a name of 15,000 labels would be looked up 15,000
-/// times below the `*.` entries.
+/// The most bytes of a name in the domain name system. Without a bound a name of 15,000 labels would be looked up
+/// 15,000 times below the `*.` entries.
 const MAX_NAME: usize = 253;
 
 /// The most bytes of a `Host` without its port: a name, and a trailing dot or two.

@@ -1,8 +1,8 @@
 //! All hosts of the configuration, each found by one look into a table.
 //!
-//! A configuration may name 100,000 of them. So a name stands once in one long text, what is known of it in a record of a
-//! few numbers, and the tables hold the numbers of records: some 30 to 50 bytes a host besides its name, where a map of
-//! texts and lists takes a thousand. The hash is that of the whole host, whatever else is asked.
+//! A configuration may name 100,000 of them. So a name stands once in one long text, what is known of it in a record of
+//! a few numbers, and the tables hold the numbers of records: some 30 to 50 bytes a host besides its name, where a map
+//! of texts and lists takes a thousand. The hash is that of the whole host, whatever else is asked.
 
 use std::hash::BuildHasher;
 use std::num::NonZeroU16;
@@ -186,8 +186,8 @@ impl Hosts {
         self.sites.find(hash, is_it).and_then(|site| site.as_entry())
     }
 
-    /// Looks at the entries for a host, or for all below it, that are open to the visitors of an origin, in any order; each
-    /// with the number of its pair.
+    /// Looks at the entries for a host, or for all below it, that are open to the visitors of an origin, in any order;
+    /// each with the number of its pair.
     pub(super) fn each_open_to(
         &self,
         origin: u32,

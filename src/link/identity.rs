@@ -16,8 +16,8 @@ pub struct Identity<'a> {
     class: Class,
 }
 
-/// The text of an identity. Most are borrowed from where they stand or, where they are escaped, short enough to be decoded
-/// without memory of their own.
+/// The text of an identity. Most are borrowed from where they stand or, where they are escaped, short enough to be
+/// decoded without memory of their own.
 #[derive(Clone)]
 enum Value<'a> {
     Text(Cow<'a, str>),
@@ -113,8 +113,8 @@ impl<'a> Identity<'a> {
         Self::from_cookie(raw.as_bytes())
     }
 
-    /// Reads what a trusted proxy says of whom it knows: plain text, in which nothing is escaped. It names somebody, and
-    /// must look like it: the cookie that keeps it tells nothing but its shape.
+    /// Reads what a trusted proxy says of whom it knows: plain text, in which nothing is escaped. It names somebody,
+    /// and must look like it: the cookie that keeps it tells nothing but its shape.
     ///
     /// # Errors
     /// As [`Identity::from_cookie`], and [`Unusable::AnonymousShape`].
@@ -277,8 +277,8 @@ fn has_whole_escapes(raw: &[u8]) -> bool {
     true
 }
 
-/// Whether a cookie's value says to the script that nobody is known. Every other one, also where it is of no use here, the
-/// script takes for the visitor's name.
+/// Whether a cookie's value says to the script that nobody is known. Every other one, also where it is of no use here,
+/// the script takes for the visitor's name.
 pub(super) fn is_nobody(raw: &[u8]) -> bool {
     let text = percent_decode(raw).decode_utf8_lossy();
     QUOTED_PLACEHOLDERS.contains(&unquoted(&text))

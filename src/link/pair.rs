@@ -167,7 +167,8 @@ impl Pair<'_> {
         self.first_usable(cookies).map(|(identity, _)| identity)
     }
 
-    /// That identity, if it is anonymous by its shape and the script has not joined it to a name that stands in front of it.
+    /// That identity, if it is anonymous by its shape and the script has not joined it to a name that stands in front
+    /// of it.
     #[must_use]
     pub fn anonymous_by(&self, cookies: &[u8]) -> Option<Identity<'static>> {
         let (identity, behind_name) = self.first_usable(cookies)?;

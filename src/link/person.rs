@@ -2,16 +2,16 @@
 
 use super::visit::{Field, Visit};
 
-/// Whether it is a browser that asks, and one that does not say in the words of old that it only fetches ahead. Nobody is
-/// made known or told of otherwise; what is answered is the same to all.
+/// Whether it is a browser that asks, and one that does not say in the words of old that it only fetches ahead. Nobody
+/// is made known or told of otherwise; what is answered is the same to all.
 pub(super) fn seems_a_person(visit: &Visit<'_>) -> bool {
     let fetches_ahead = || AHEAD.iter().any(|name| !matches!(visit.fields.find(name), Field::Absent));
     is_browser(visit.user_agent.unwrap_or_default()) && !fetches_ahead()
 }
 
 /// Whether a `User-Agent` is that of a browser, as far as it says. All browsers begin with the same word; what fetches
-/// pages for other ends says what it is, by one of a few words or by the address of a page about it, or that it is as good
-/// as a browser, which none has said of itself since Internet Explorer.
+/// pages for other ends says what it is, by one of a few words or by the address of a page about it, or that it is as
+/// good as a browser, which none has said of itself since Internet Explorer.
 fn is_browser(user_agent: &[u8]) -> bool {
     let count = |word: &str| {
         let word = word.as_bytes();
@@ -26,8 +26,8 @@ fn is_browser(user_agent: &[u8]) -> bool {
 const OTHER_ENDS: [&str; 10] =
     ["compatible", "crawl", "spider", "slurp", "preview", "scan", "monitor", "headless", "lighthouse", "http"];
 
-/// By these browsers announced it before there was `Sec-Purpose`: `Purpose: prefetch`, `X-Moz: prefetch` and `X-Purpose:
-/// preview`.
+/// By these browsers announced it before there was `Sec-Purpose`: `Purpose: prefetch`, `X-Moz: prefetch` and
+/// `X-Purpose: preview`.
 const AHEAD: [&str; 3] = ["purpose", "x-moz", "x-purpose"];
 
 #[cfg(test)]

@@ -6,16 +6,16 @@
 //!
 //! Why a proven text reads as itself (URL Standard, "URL parsing", state by state):
 //!
-//! * **Before everything.** The parser trims controls and spaces and drops tabs and line ends. No class below has a byte
-//!   outside `!` to `~`, so there are none.
-//! * **Scheme.** The text begins with `https://` or `http://` in lower case: both are special, so exactly two slashes and
-//!   an authority follow. The host is not empty, so no third slash is skipped.
+//! * **Before everything.** The parser trims controls and spaces and drops tabs and line ends. No class below has a
+//!   byte outside `!` to `~`, so there are none.
+//! * **Scheme.** The text begins with `https://` or `http://` in lower case: both are special, so exactly two slashes
+//!   and an authority follow. The host is not empty, so no third slash is skipped.
 //! * **User.** An authority holds one only with an `@`, which is in no label and no port.
-//! * **Host.** It is of labels of `a-z`, `0-9` and `-`, each begins and ends with a letter or a digit. There is nothing to
-//!   percent-decode. Domain to ASCII maps none of these bytes, checks neither hyphens nor lengths here, and looks into no
-//!   label that does not begin with `xn--`; one that does is not proven. The host is an IPv4 address only if its last label
-//!   is a number, which begins with a digit; the last label begins with a letter. It is an IPv6 address only with a `[`.
-//!   An empty label, and so a dot at the end, is not proven.
+//! * **Host.** It is of labels of `a-z`, `0-9` and `-`, each begins and ends with a letter or a digit. There is nothing
+//!   to percent-decode. Domain to ASCII maps none of these bytes, checks neither hyphens nor lengths here, and looks
+//!   into no label that does not begin with `xn--`; one that does is not proven. The host is an IPv4 address only if
+//!   its last label is a number, which begins with a digit; the last label begins with a letter. It is an IPv6 address
+//!   only with a `[`. An empty label, and so a dot at the end, is not proven.
 //! * **Port.** None; or a number from 1 to 65535 without a zero in front, which prints as it stands, and not the
 //!   scheme's own, which would go.
 //! * **Path.** It is there and begins with `/`; an empty one would become `/`. Its bytes are outside the path
@@ -24,8 +24,8 @@
 //! * **Query and fragment.** Their bytes are outside the special-query and the fragment percent-encode set. The query
 //!   ends at the first `#`, which is in no class but the fragment's.
 //!
-//! The classes are no larger than these reasons need; `^` and `|`, about which versions of the Standard differ, are in no
-//! path. `tests/it/properties.rs` and the fuzz target `target` hold the proof against the parser.
+//! The classes are no larger than these reasons need; `^` and `|`, about which versions of the Standard differ, are in
+//! no path. `tests/it/properties.rs` and the fuzz target `target` hold the proof against the parser.
 
 use super::entry::Scheme;
 use super::target::Parts;

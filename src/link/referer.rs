@@ -3,9 +3,10 @@
 use super::domain::HostPort;
 use super::visit::{Field, Method, Visit};
 
-/// The host of the page where the link or the form was: of its address in `Referer` (RFC 9110, 10.1.3), which stays the same
-/// over redirects (Fetch Standard, "HTTP-redirect fetch"), or of the `Origin` of a form whose page keeps its address back.
-/// No page of another site can make a browser say what is not so. `None` if it says nothing, or something else.
+/// The host of the page where the link or the form was: of its address in `Referer` (RFC 9110, 10.1.3), which stays the
+/// same over redirects (Fetch Standard, "HTTP-redirect fetch"), or of the `Origin` of a form whose page keeps its
+/// address back. No page of another site can make a browser say what is not so. `None` if it says nothing, or something
+/// else.
 pub(super) fn page_host<'v>(visit: &Visit<'v>) -> Option<HostPort<'v>> {
     let said = match visit.fields.find("referer") {
         Field::Absent if visit.method == Method::Post => visit.fields.find("origin"),

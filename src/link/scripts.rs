@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::domain::may_hold_public_suffixes;
 use super::hosts::Hosts;
 
-/// The lists that were asked for. An origin may have 100,000 entries, and whoever asks for them again and again is not to keep a
-/// processor busy.
+/// The lists that were asked for. An origin may have 100,000 entries, and whoever asks for them again and again is not
+/// to keep a processor busy.
 #[derive(Debug, Default)]
 pub(super) struct Scripts(Mutex<HashMap<u32, PairsList>>);
 
@@ -52,10 +52,11 @@ pub fn digest(content: &[u8]) -> u64 {
 }
 
 impl Scripts {
-    /// What is open to the visitors of an origin, as a list of texts in JSON: `["https://ok.example","https://*.ok.example/shop"]`.
+    /// What is open to the visitors of an origin, as a list of texts in JSON:
+    /// `["https://ok.example","https://*.ok.example/shop"]`.
     ///
-    /// The script knows no public suffixes. So a `*.` entry below which there are some, such as `*.amazonaws.com`, is left out:
-    /// the script leaves links there as they are, and does not send anybody where he is refused.
+    /// The script knows no public suffixes. So a `*.` entry below which there are some, such as `*.amazonaws.com`, is
+    /// left out: the script leaves links there as they are, and does not send anybody where he is refused.
     pub(super) fn pairs(&self, origin: u32, hosts: &Hosts) -> PairsList {
         let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let list = lists.entry(origin).or_insert_with(|| {

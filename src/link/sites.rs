@@ -9,8 +9,8 @@ pub(super) struct Site {
     pub entry: Option<u32>,
 }
 
-/// Finds a host as host and port first, then as host alone; a destination also below a `*.` entry. `None` for a host that
-/// is neither.
+/// Finds a host as host and port first, then as host alone; a destination also below a `*.` entry. `None` for a host
+/// that is neither.
 pub(super) fn find(hosts: &Hosts, asked: &HostPort<'_>) -> Option<Site> {
     let host = &*asked.host;
     let hash = hosts.hash(host);

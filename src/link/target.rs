@@ -8,10 +8,11 @@ use url::{Position, Url};
 use super::entry::Scheme;
 use super::plain_url;
 
-/// An absolute `http` or `https` URL exactly as the WHATWG parser prints it, without a user name, and where its parts are.
+/// An absolute `http` or `https` URL exactly as the WHATWG parser prints it, without a user name, and where its parts
+/// are.
 ///
-/// It is read in two ways that never differ: most texts are proven to be printed as they stand (`plain_url.rs`), and the
-/// parser reads the others. Whoever has a `Target` can't tell which way it was read.
+/// It is read in two ways that never differ: most texts are proven to be printed as they stand (`plain_url.rs`), and
+/// the parser reads the others. Whoever has a `Target` can't tell which way it was read.
 #[derive(Clone)]
 pub struct Target {
     text: String,
@@ -64,8 +65,8 @@ pub enum BadTarget {
 }
 
 impl Target {
-    /// Reads the value of `to`: percent-decoded once (`+` stays a plus) and parsed as a browser would. There is room for
-    /// so many bytes that are added later.
+    /// Reads the value of `to`: percent-decoded once (`+` stays a plus) and parsed as a browser would. There is room
+    /// for so many bytes that are added later.
     ///
     /// # Errors
     /// [`BadTarget`] says why.

@@ -65,9 +65,9 @@ impl<'l> Tell<'l> {
     /// Of a visitor whose identity is adopted, in place of another if he had another.
     ///
     /// Only an identity that his browser had as its own until now is told to be the same person, and only if it is
-    /// anonymous by its shape: a named one may be somebody else. What stands in other cookies is left alone: with a name
-    /// in front of it, the script has given an anonymous one to that name already, so that a second alias would make
-    /// two named persons one.
+    /// anonymous by its shape: a named one may be somebody else. What stands in other cookies is left alone: with a
+    /// name in front of it, the script has given an anonymous one to that name already, so that a second alias would
+    /// make two named persons one.
     pub(super) fn arrived(pair: Pair<'l>, person: &Identity<'_>, replaced: Option<&Identity<'_>>) -> Option<Box<Self>> {
         let site = pair.settings.kissmetrics.as_ref()?;
         let is_own = |other: &&Identity<'_>| other.class() == Class::Anonymous && !other.is_same(person);

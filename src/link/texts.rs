@@ -21,8 +21,8 @@ impl Texts {
         at
     }
 
-    /// Keeps a text, as a part of another one that begins or ends with it: the name that a pair has by default holds two
-    /// of its hosts.
+    /// Keeps a text, as a part of another one that begins or ends with it: the name that a pair has by default holds
+    /// two of its hosts.
     pub(super) fn keep_as_part(&mut self, text: &str, of: TextAt) -> TextAt {
         let whole = self.text(of);
         let length = number(text.len());

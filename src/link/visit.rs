@@ -64,8 +64,8 @@ impl Fields for () {
 }
 
 impl<'a> Visit<'a> {
-    /// A plain visit of a page, in 1970: a GET that names a host, and nothing else. Whoever knows more of a visit, as tests
-    /// and benchmarks do, says it with `..Visit::of(host, path)`.
+    /// A plain visit of a page, in 1970: a GET that names a host, and nothing else. Whoever knows more of a visit, as
+    /// tests and benchmarks do, says it with `..Visit::of(host, path)`.
     #[must_use]
     pub const fn of(host: &'a str, path: &'a str) -> Self {
         Self {

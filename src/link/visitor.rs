@@ -11,8 +11,8 @@ use super::visit::{Field, Visit};
 /// Who the visitor is, as far as can be told.
 pub(super) struct Who<'v> {
     pub identity: Result<Identity<'v>, NotCarried>,
-    /// Whether a cookie before the one that holds it has what the script takes for the visitor's name, though it is of no
-    /// use here: the script has joined an anonymous identity behind it to that name already.
+    /// Whether a cookie before the one that holds it has what the script takes for the visitor's name, though it is of
+    /// no use here: the script has joined an anonymous identity behind it to that name already.
     pub behind_name: bool,
     /// Why a header that names him did not count, if there was one that didn't.
     pub unheard: Option<Unheard>,
@@ -54,8 +54,8 @@ pub(super) fn read_identity<'v, 'n>(
     Who { identity: Err(why_none), behind_name, unheard }
 }
 
-/// Whether the KISSmetrics script knows the visitor by something else than this identity, in whatever order the cookies are
-/// asked here: then it has joined the anonymous one that it keeps to that name.
+/// Whether the KISSmetrics script knows the visitor by something else than this identity, in whatever order the cookies
+/// are asked here: then it has joined the anonymous one that it keeps to that name.
 pub(super) fn is_known_otherwise(cookies: &[&[u8]], own: &Identity<'_>) -> bool {
     let is_other = |value| !is_nobody(value) && !Identity::from_cookie(value).is_ok_and(|known| known.is_same(own));
     read(cookies, &CookieName::new("km_ni")).is_some_and(is_other)

@@ -151,8 +151,8 @@ impl Collector for RequestDurations {
 /// The code of a head that was refused unread.
 const UNREADABLE: &str = "unreadable";
 
-/// In nanoseconds and in seconds: from a decision's few microseconds to the 20 ms that a shared store may take, and what
-/// would be wrong.
+/// In nanoseconds and in seconds: from a decision's few microseconds to the 20 ms that a shared store may take, and
+/// what would be wrong.
 const BOUNDS: [(u64, f64); 10] = [
     (5_000, 5e-6),
     (10_000, 1e-5),

@@ -1,8 +1,8 @@
 //! Counters that each pair has for itself.
 //!
-//! A request counts on the core that serves it; the sums are made when somebody asks for them.
-//! A family of the library would be locked for as long as it is written out, and whoever uses a pair for the first time would
-//! wait for that; with ten thousand pairs a visitor would feel it. Here the lock is held only to take note of who is there.
+//! A request counts on the core that serves it; the sums are made when somebody asks for them. A family of the library
+//! would be locked for as long as it is written out, and whoever uses a pair for the first time would wait for that;
+//! with ten thousand pairs a visitor would feel it. Here the lock is held only to take note of who is there.
 
 use std::collections::BTreeMap;
 use std::fmt;

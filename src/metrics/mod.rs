@@ -164,7 +164,8 @@ impl Metrics {
         self.by_pair.counted(&hand_offs(), pair.name)
     }
 
-    /// How often identities landed by a pair, by the words of the label `outcome`, under this and earlier configurations.
+    /// How often identities landed by a pair, by the words of the label `outcome`, under this and earlier
+    /// configurations.
     #[must_use]
     pub fn landings(&self, pair: &Pair<'_>) -> Vec<(&'static str, u64)> {
         self.by_pair.counted(&landings(), pair.name)
@@ -176,7 +177,8 @@ impl Metrics {
         self.by_core.refusals()
     }
 
-    /// Everything, in the text format of `OpenMetrics`. `log_dropped` is how many lines the request log has lost so far.
+    /// Everything, in the text format of `OpenMetrics`. `log_dropped` is how many lines the request log has lost so
+    /// far.
     #[must_use]
     pub fn encode(&self, log_dropped: u64) -> String {
         self.log_dropped.inner().store(log_dropped, Ordering::Relaxed);

@@ -37,8 +37,8 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Makes a file whole again that was found damaged, with the records that are to stay, and gives what stands in it then.
-/// Unless what is cut off was nothing but zeros, it stays in a file of its own beside it, `NAME.torn`.
+/// Makes a file whole again that was found damaged, with the records that are to stay, and gives what stands in it
+/// then. Unless what is cut off was nothing but zeros, it stays in a file of its own beside it, `NAME.torn`.
 ///
 /// # Errors
 /// Not even the name of the file can be changed.

@@ -83,8 +83,8 @@ pub(super) struct Found<'b> {
 }
 
 impl<'b> Found<'b> {
-    /// All that can be read. In no record stand bytes that could be taken for another one: it is JSON, which has no zeros,
-    /// and a length has some.
+    /// All that can be read. In no record stand bytes that could be taken for another one: it is JSON, which has no
+    /// zeros, and a length has some.
     pub(super) fn in_file(bytes: &'b [u8]) -> Self {
         let mut found = Self { whole: HEADER.len(), ..Self::default() };
         let is_cut = HEADER.starts_with(bytes) && bytes != HEADER;

@@ -26,7 +26,8 @@ struct Event {
     person: Whom,
 }
 
-/// Of whom events are: a site, or one of its persons. Two may share a number by chance, which costs them nothing but time.
+/// Of whom events are: a site, or one of its persons. Two may share a number by chance, which costs them nothing but
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Whom {
     Site(u64),

@@ -1,5 +1,5 @@
-//! Events on their way to the disk: a thread writes out whatever has come into the queue meanwhile at once. All who wait
-//! share one write, and with `durability: each` one `fdatasync`.
+//! Events on their way to the disk: a thread writes out whatever has come into the queue meanwhile at once. All who
+//! wait share one write, and with `durability: each` one `fdatasync`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

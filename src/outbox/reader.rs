@@ -1,8 +1,8 @@
 //! Which events come into memory next.
 //!
 //! A journal is read through once, for all. Of whom there is as much in memory as may be, a site or a person, stands
-//! *behind* from there on: his events are passed over, and later read by a reader of his own, which takes only his. So a
-//! service that takes nothing, and a person with thousands of events, hold up nobody else.
+//! *behind* from there on: his events are passed over, and later read by a reader of his own, which takes only his. So
+//! a service that takes nothing, and a person with thousands of events, hold up nobody else.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -18,8 +18,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads on by a little, and adds what comes into memory to `taken`, of each person in his order. Gives whether there
-    /// may be more. `sites` are those whose events can be delivered: while all of them stand behind, there is no hurry.
+    /// Reads on by a little, and adds what comes into memory to `taken`, of each person in his order. Gives whether
+    /// there may be more. `sites` are those whose events can be delivered: while all of them stand behind, there is no
+    /// hurry.
     ///
     /// # Errors
     /// The journal can't be read on. What was taken before counts.
@@ -96,8 +97,8 @@ impl Reader {
         Ok(!wanting.is_empty())
     }
 
-    /// Whether somebody's events of a part of the journal come into memory: all of them, or none. If there is no room for
-    /// them he stands behind from now on, and is read on from the beginning of that part.
+    /// Whether somebody's events of a part of the journal come into memory: all of them, or none. If there is no room
+    /// for them he stands behind from now on, and is read on from the beginning of that part.
     fn takes(&mut self, whom: Whom, held: &Held, before: &Cursor, taking: &mut HashSet<Whom>) -> bool {
         if taking.contains(&whom) {
             return true;

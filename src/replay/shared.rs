@@ -124,8 +124,8 @@ fn told(error: &RedisError) -> String {
     text.chars().take(LONGEST_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// How long a visitor waits. It is the only time that he waits for anybody, so it is short; a store next door answers in
-/// a tenth of it.
+/// How long a visitor waits. It is the only time that he waits for anybody, so it is short; a store next door answers
+/// in a tenth of it.
 const DEADLINE: Duration = Duration::from_millis(20);
 /// For a connection to begin, and for a sign of life of the other machine.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -104,8 +104,8 @@ fn whoever_operates_it_meets_no_barrier() {
 
 /// `tests/run` puts it there.
 const AXE: &str = "target/interop/axe.min.js";
-/// Asks axe about the whole page, by every rule but its experiments and those of WCAG's level AAA, which no whole site is meant
-/// to reach.
+/// Asks axe about the whole page, by every rule but its experiments and those of WCAG's level AAA, which no whole site
+/// is meant to reach.
 const RUN: &str = "
     const left = ['experimental', 'wcag2aaa'];
     const rules = axe.getRules().map(rule => [rule.ruleId, { enabled: !left.some(tag => rule.tags.includes(tag)) }]);

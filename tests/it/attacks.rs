@@ -1,5 +1,5 @@
-//! Two tables of requests, `attacks.txt` and `honest.txt`: no attack leads a visitor off the allow-list, and every honest
-//! destination is reached as it was written.
+//! Two tables of requests, `attacks.txt` and `honest.txt`: no attack leads a visitor off the allow-list, and every
+//! honest destination is reached as it was written.
 
 use std::fs;
 use std::io::{Read, Write};

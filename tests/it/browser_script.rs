@@ -13,7 +13,8 @@ use crate::webdriver::{Browser, Kind};
 const SHOP: &str = "www.yoursite.localhost";
 const PAY: &str = "pay.localhost";
 
-/// A web server for all the sites of a test, on one port: the shop, in front of a crosslink, and wherever its links lead.
+/// A web server for all the sites of a test, on one port: the shop, in front of a crosslink, and wherever its links
+/// lead.
 struct Sites {
     port: u16,
     app: App,

@@ -139,8 +139,8 @@ struct Site {
     log: Memory,
 }
 
-/// Runs a test in a browser that is on the shop's page at a path, with an identity, where the programs for it are there.
-/// In the end no address that was asked for, came from or was sent to names the visitor.
+/// Runs a test in a browser that is on the shop's page at a path, with an identity, where the programs for it are
+/// there. In the end no address that was asked for, came from or was sent to names the visitor.
 fn visit(path: &str, test: impl FnOnce(&Site, &Browser)) {
     if !needs(&["chromium", "chromedriver"]) {
         return;

@@ -198,7 +198,8 @@ fn explain_and_check_tell_of_identities_that_are_made_up() {
     }
 }
 
-/// A browser would resolve them before it asks; whoever explains a line of an attack wants to know what the server does.
+/// A browser would resolve them before it asks; whoever explains a line of an attack wants to know what the server
+/// does.
 #[test]
 fn explain_reads_dot_segments_as_the_server_does() {
     let config = fs::read_to_string(repository("config/crosslink.yaml")).unwrap();

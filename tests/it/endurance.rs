@@ -454,6 +454,6 @@ fn median(readings: &[u64]) -> u64 {
     sorted[sorted.len() / 2]
 }
 
-/// In KiB, what the log's buffers hold at the most on two cores: one each, and the one that is being written, and what the
-/// last one had before it grew.
+/// In KiB, what the log's buffers hold at the most on two cores: one each, and the one that is being written, and what
+/// the last one had before it grew.
 const LOG_BUFFERS: u64 = 4 * 1024;

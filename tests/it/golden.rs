@@ -1,8 +1,8 @@
 //! Ten thousand requests, made by a fixed seed, get byte for byte the answers that they got before.
 //!
 //! What a change of the core's speed must not do is change an answer. The answers' digests, one for a hundred requests,
-//! are in `tests/data/golden.txt`. Where answers change on purpose, `UPDATE=1 cargo test --test it golden::` writes that
-//! file anew and tells where it keeps all requests and answers, to be compared with those of another commit.
+//! are in `tests/data/golden.txt`. Where answers change on purpose, `UPDATE=1 cargo test --test it golden::` writes
+//! that file anew and tells where it keeps all requests and answers, to be compared with those of another commit.
 //!
 //! Tokens are random, so nothing is sealed here; `sealed.rs` has the tests for them.
 

@@ -1,5 +1,5 @@
-//! A client of HTTP/2 that sends any frames, right or wrong (RFC 9113). Only reading the fields of an answer is left to a
-//! library; what is sent is never compressed, so that a test can send what no library would.
+//! A client of HTTP/2 that sends any frames, right or wrong (RFC 9113). Only reading the fields of an answer is left to
+//! a library; what is sent is never compressed, so that a test can send what no library would.
 
 use std::io::{ErrorKind, Read, Write};
 

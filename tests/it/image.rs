@@ -1,4 +1,5 @@
-//! `deploy/Dockerfile`: its last stage, built and run. The binary comes from `tests/run`, built as the first stage does.
+//! `deploy/Dockerfile`: its last stage, built and run. The binary comes from `tests/run`, built as the first stage
+//! does.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The files in `deploy/prometheus/` and `deploy/grafana/`: the rules by promtool, and every expression by a real Prometheus
-//! that scrapes a real crosslink.
+//! The files in `deploy/prometheus/` and `deploy/grafana/`: the rules by promtool, and every expression by a real
+//! Prometheus that scrapes a real crosslink.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -102,8 +102,8 @@ fn nearly_plain() -> impl Strategy<Value = String> {
 const BORDER: &[&str] =
     &["0", "1", ":0", ":80/", ":443/", "xn--", ".xn--", "xn--p1ai", ".1", "0x", "-", "_", ".", "/.", "/%2E", "'", "^"];
 
-/// What is proven to read as itself, but for some ports, as an expression. A host is often short, so that a change often
-/// meets it.
+/// What is proven to read as itself, but for some ports, as an expression. A host is often short, so that a change
+/// often meets it.
 const PLAIN: &str = "https?://([a-z0-9]([a-z0-9-]{0,3}[a-z0-9])?\\.){0,3}[a-z][a-z0-9]{0,4}(:[0-9]{1,5})?/([a-z0-9_~!$&'*+,;=:@%-][a-z0-9.%-]{0,3}/){0,3}[a-z.%]{0,4}(\\?[!$-&(-;=?-~]{0,9})?(#[!#-;=?-_a-~]{0,9})?";
 
 /// A target as HTTP lets it through, and what else a visit has.

@@ -83,7 +83,8 @@ pub struct Proxy {
     replies: AtomicUsize,
 }
 
-/// Runs a test with a proxy and crosslink. Whatever it asks for, no log of the proxy may tell of an identity afterwards.
+/// Runs a test with a proxy and crosslink. Whatever it asks for, no log of the proxy may tell of an identity
+/// afterwards.
 pub fn behind(kind: &'static Kind, way: Way, start: impl FnOnce(&str) -> App, test: impl FnOnce(&Proxy, App)) {
     if !needs(&[kind.programs, &["openssl", "curl"]].concat()) {
         return;

@@ -114,8 +114,8 @@ fn assert_shown(page: &Page, shown: &str, printed: &str) {
     }
 }
 
-/// What a command line prints, where `crosslink` is the program of this test run. A `--config` of a name that is no file
-/// stands for the configuration that the page shows before it.
+/// What a command line prints, where `crosslink` is the program of this test run. A `--config` of a name that is no
+/// file stands for the configuration that the page shows before it.
 fn printed(line: &str, shown_before: Option<&str>) -> String {
     let program = crosslink().get_program().to_owned();
     let folder = tempfile::tempdir().unwrap();
@@ -139,8 +139,8 @@ fn printed(line: &str, shown_before: Option<&str>) -> String {
     let mut shell = Command::new("sh");
     shell.args(["-c", &line]).current_dir(repository("")).env("PATH", path.unwrap());
     let output = shell.env("COLUMNS", "100").env_remove("CROSSLINK_CONFIG").output().unwrap();
-    // In the order in which a terminal shows them: a result comes last. A fault ends with an empty line, which would look
-    // odd before the end of a block.
+    // In the order in which a terminal shows them: a result comes last. A fault ends with an empty line, which would
+    // look odd before the end of a block.
     String::from_utf8([output.stderr, output.stdout].concat()).unwrap()
 }
 

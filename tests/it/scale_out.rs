@@ -1,5 +1,6 @@
-//! Three crosslinks behind a real HAProxy, with the files in `deploy/haproxy/` as they are shipped: one dies under load, and
-//! then each is replaced by a newer one. No visitor notices, and every token lands once, whichever crosslink is asked.
+//! Three crosslinks behind a real HAProxy, with the files in `deploy/haproxy/` as they are shipped: one dies under
+//! load, and then each is replaced by a newer one. No visitor notices, and every token lands once, whichever crosslink
+//! is asked.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -56,8 +57,8 @@ fn one_may_die_and_all_be_replaced_without_a_visitor_noticing() {
     let Visits { failures, landed, lost, .. } = visits;
     let (failures, landed, lost) = (failures.into_inner().unwrap(), landed.into_inner(), lost.into_inner());
     assert!(failures.is_empty(), "{} of {} visits failed: {failures:#?}", failures.len(), landed + lost);
-    // On a busy machine the store is too slow at times, and then nothing is proven. What the dead crosslink knew of that, and
-    // whose tokens it had used and not yet answered for, it did not log any more.
+    // On a busy machine the store is too slow at times, and then nothing is proven. What the dead crosslink knew of
+    // that, and whose tokens it had used and not yet answered for, it did not log any more.
     let outcomes = fleet.outcomes();
     let unproven = outcomes.get("unproven").copied().unwrap_or_default();
     assert!(lost - lost_by_death <= unproven + VISITORS, "{lost} of {} identities lost, {outcomes:?}", landed + lost);
@@ -123,7 +124,8 @@ impl Drop for Over<'_> {
 }
 
 impl Visits {
-    /// Visits again and again, on two connections that are kept: one of a browser, and one of another that is shown its URL.
+    /// Visits again and again, on two connections that are kept: one of a browser, and one of another that is shown its
+    /// URL.
     fn go_on(&self, visitor: usize, address: SocketAddr) {
         let mut connections = [Client::connect(address), Client::connect(address)];
         for number in 0.. {

@@ -1,5 +1,5 @@
-//! What may stand in no log, and how it is looked for. Also a part of the program that searches the logs of a whole run,
-//! `tests/logs.rs`.
+//! What may stand in no log, and how it is looked for. Also a part of the program that searches the logs of a whole
+//! run, `tests/logs.rs`.
 
 use std::fs;
 use std::path::Path;
@@ -93,7 +93,7 @@ pub const SECRETS: &[&str] = &[
 /// How a word is called that [`is_random`]: a part of a token or a key, or an anonymous identity that no test names.
 pub const RANDOM: &str = "a random word";
 
-/// What Redis says of itself at its start, and of a test's tiny memory, and how crosslink describes a key to whoever wrote
-/// down something else.
+/// What Redis says of itself at its start, and of a test's tiny memory, and how crosslink describes a key to whoever
+/// wrote down something else.
 const SAYINGS: &[&str] =
     &["oO0OoO0OoO0Oo", "Are you sure this is what you really want?", "one line that begins with `k4.local.`"];

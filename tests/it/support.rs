@@ -368,8 +368,8 @@ impl Drop for Program {
     }
 }
 
-/// A `crosslink serve` or `crosslink demo` that runs. All that it says goes into files, which are kept with the other logs
-/// of the run; therefore no test starts one by other means.
+/// A `crosslink serve` or `crosslink demo` that runs. All that it says goes into files, which are kept with the other
+/// logs of the run; therefore no test starts one by other means.
 pub struct Service {
     pub program: Program,
     pub stdout: NamedTempFile,
@@ -378,8 +378,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts `crosslink serve` with a configuration; `command` is [`crosslink`] or runs it. A pipe takes the place of the
-    /// file for stdout.
+    /// Starts `crosslink serve` with a configuration; `command` is [`crosslink`] or runs it. A pipe takes the place of
+    /// the file for stdout.
     pub fn serve(command: Command, config: &str, stdout: Option<PipeWriter>) -> Self {
         Self::serve_in(tempfile::tempdir().unwrap(), command, config, stdout)
     }
@@ -483,8 +483,8 @@ pub fn repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A loopback address on which nobody else listens, so that a program may have a port that is known before it starts, and
-/// come back to it.
+/// A loopback address on which nobody else listens, so that a program may have a port that is known before it starts,
+/// and come back to it.
 pub fn own_host() -> String {
     static HOSTS: AtomicU32 = AtomicU32::new(0);
     let [.., high, low] = std::process::id().to_be_bytes();
@@ -518,7 +518,8 @@ pub fn needs(programs: &[&str]) -> bool {
     false
 }
 
-/// Where a program is; Debian keeps some out of the path of users, and others it does not have: `tests/run` puts them there.
+/// Where a program is; Debian keeps some out of the path of users, and others it does not have: `tests/run` puts them
+/// there.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let others = [repository("target/envoy"), repository("target/tools/bin")];

@@ -163,7 +163,8 @@ fn sockets_of_systemd_take_the_place_of_its_own() {
     command
         .args(["--listen", &first.to_string(), "--listen", &second.to_string()])
         .arg(env!("CARGO_BIN_EXE_crosslink"));
-    // What stands in the file is not listened on, or this would fail: nobody may take port 1 of another machine's address.
+    // What stands in the file is not listened on, or this would fail: nobody may take port 1 of another machine's
+    // address.
     let mut service = Service::serve(command, &format!("listen: 192.0.2.1:1\n{PAIR}"), None);
     let ask = |address: SocketAddr| {
         let connected = eventually("a socket", || std::net::TcpStream::connect(address).ok());

@@ -204,6 +204,22 @@ fn functions_fit_on_a_screen() {
 }
 
 #[test]
+fn comments_are_as_wide_as_code() {
+    for folder in ["src", "tests", "benches", "fuzz"] {
+        for (file, text) in sources(folder) {
+            // A row of a table can't be broken.
+            let comments = text.lines().enumerate().filter(|(_, line)| {
+                let line = line.trim_start();
+                line.starts_with("//") && !line.trim_start_matches(['/', '!', ' ']).starts_with('|')
+            });
+            for (number, line) in comments {
+                assert!(line.chars().count() <= 120, "{file}:{}: a comment that is too wide", number + 1);
+            }
+        }
+    }
+}
+
+#[test]
 fn no_test_is_asleep() {
     let words = [concat!("#[ign", "ore")];
     none_has("tests", &words, &[], "a test runs, says what it `needs`, or is a program of its own for `tests/run`");

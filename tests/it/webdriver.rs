@@ -66,8 +66,8 @@ impl Browser {
     /// Starts a driver, which says its port behind `mark`, and opens a session with it.
     fn open(driver: &str, mark: &str, capabilities: impl Fn(&Path) -> Value) -> Self {
         let home = tempfile::tempdir().unwrap();
-        // Chromium's looks for a port that is free in IPv6, and ends if that is taken in IPv4: then another one may be free in
-        // both.
+        // Chromium's looks for a port that is free in IPv6, and ends if that is taken in IPv4: then another one may be
+        // free in both.
         let started = (0..5).find_map(|_| start_driver(driver, mark, home.path()));
         let (driver, port) = started.expect("a driver that listens");
         let mut capabilities = capabilities(home.path());
@@ -112,8 +112,8 @@ impl Browser {
         self.post(&format!("{}/click", self.element(css)), &json!({}));
     }
 
-    /// Clicks what a CSS selector finds first with a button of the mouse (0 is the left one, 1 the middle one), while a key is
-    /// held if one is given.
+    /// Clicks what a CSS selector finds first with a button of the mouse (0 is the left one, 1 the middle one), while a
+    /// key is held if one is given.
     pub fn click_with(&self, css: &str, button: u32, key: Option<&str>) {
         let element = json!({ ELEMENT: self.element(css).trim_start_matches("/element/") });
         let keys = |kind: &str| key.map_or(json!({ "type": "pause" }), |key| json!({ "type": kind, "value": key }));
@@ -151,8 +151,8 @@ impl Browser {
         self.get(&format!("{}/attribute/{name}", self.element(css))).as_str().map(str::to_owned)
     }
 
-    /// Runs a script in the page, with arguments, and gives what it returns. In Firefox it has globals of its own: one of the
-    /// page is set through `window`.
+    /// Runs a script in the page, with arguments, and gives what it returns. In Firefox it has globals of its own: one
+    /// of the page is set through `window`.
     pub fn script(&self, script: &str, arguments: &[&str]) -> Value {
         self.post("/execute/sync", &json!({ "script": script, "args": arguments }))
     }
@@ -172,8 +172,8 @@ impl Browser {
         self.done("DELETE", "/cookie", &Value::Null);
     }
 
-    /// Whether the browser says `Sec-GPC: 1` from now on, in every request of this tab and after every redirect. Unlike a
-    /// browser that has the opt-out itself, it does not tell scripts of it.
+    /// Whether the browser says `Sec-GPC: 1` from now on, in every request of this tab and after every redirect. Unlike
+    /// a browser that has the opt-out itself, it does not tell scripts of it.
     pub fn send_gpc(&self, send: bool) {
         let headers = if send { json!({ "Sec-GPC": "1" }) } else { json!({}) };
         // While the domain `Network` is not enabled, the fields are accepted and never sent.
@@ -262,13 +262,14 @@ fn start_driver(name: &str, mark: &str, home: &Path) -> Option<(Program, u16)> {
     Some((driver, port.trim_end_matches('.').parse().expect("a port")))
 }
 
-/// What a program is started by so that it ends, even if what has started it is killed; nothing where there is no `setpriv`.
+/// What a program is started by so that it ends, even if what has started it is killed; nothing where there is no
+/// `setpriv`.
 fn bound() -> Vec<PathBuf> {
     find("setpriv").map_or_else(Vec::new, |setpriv| vec![setpriv, "--pdeathsig".into(), "KILL".into()])
 }
 
-/// What a program says in the line that holds `mark`; `None` if it ends before. It is read on until it ends, so that it never
-/// waits to be heard.
+/// What a program says in the line that holds `mark`; `None` if it ends before. It is read on until it ends, so that it
+/// never waits to be heard.
 fn announced(program: &mut Program, mark: &str) -> Option<String> {
     let lines = BufReader::new(program.child.stdout.take().expect("a pipe")).lines();
     let (say, said) = mpsc::channel();
@@ -304,8 +305,8 @@ fn chromium_capabilities(home: &Path, preferences: &Value) -> Value {
 }
 
 fn firefox_capabilities(home: &Path) -> Value {
-    // A driver that is killed would leave it behind. Without the variable a release asks its maker for lists and experiments
-    // whatever the preferences say.
+    // A driver that is killed would leave it behind. Without the variable a release asks its maker for lists and
+    // experiments whatever the preferences say.
     let program = home.join("firefox");
     let words: Vec<_> = bound().into_iter().chain(find("firefox-esr")).map(|word| word.display().to_string()).collect();
     let script = format!("#!/bin/sh\nMOZ_REMOTE_SETTINGS_DEVTOOLS=1 exec {} \"$@\"\n", words.join(" "));
