@@ -117,8 +117,12 @@ impl Outbox {
         // A runtime of its own: where it reads files, it keeps nobody else waiting.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        let journal = named("journal").spawn(keep)?;
+        let journal = named("journal").spawn(move || {
+            stand_back();
+            keep();
+        })?;
         let delivery = named("delivery").spawn(move || {
+            stand_back();
             runtime.block_on(delivery.run(ending));
             // A look-up of a name may still be waiting.
             runtime.shutdown_background();
@@ -159,6 +163,12 @@ impl Outbox {
         let number = events.len() as u64;
         self.queue.push(events, tell).inspect_err(|refused| self.counts.count(refused.fate(), number))
     }
+}
+
+/// Lets visitors go first where this thread and an event loop want the same processor: on Linux a thread has a niceness
+/// of its own. Without it all works the same.
+fn stand_back() {
+    let _ = rustix::process::nice(LEAST_URGENT);
 }
 
 /// Where events wait, and what the thread does that puts them there.
@@ -262,6 +272,8 @@ impl fmt::Display for Refused {
 
 /// For a disk or a store to take events that somebody waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The highest niceness that there is (setpriority(2)).
+const LEAST_URGENT: i32 = 19;
 /// For some 10,000 events.
 const ENOUGH_ROOM: u64 = 4 * 1024 * 1024;
 /// How long a disk is waited for at the end.
