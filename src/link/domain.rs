@@ -153,6 +153,7 @@ fn public_suffix(host: &str) -> Option<&str> {
 
 /// How long the public suffix of a name is, whose labels come from behind. The list is code, and large: this is the one
 /// place where it is built in.
+#[inline(never)]
 fn suffix_length(labels: &mut dyn Iterator<Item = &[u8]>) -> usize {
     List.find(labels).len
 }

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
 
-use arrayvec::{ArrayString, ArrayVec};
+use arrayvec::ArrayString;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
+
+use super::unescape::{SPARE, unescape};
 
 /// One visitor's identity as the analytics script knows it, decoded.
 ///
@@ -74,17 +76,13 @@ impl<'a> Identity<'a> {
             let value = std::str::from_utf8(raw).map_err(|_| Unusable::NotUtf8)?;
             return Self::new(Value::Text(Cow::Borrowed(value)));
         }
-        if !has_whole_escapes(raw) {
-            return Err(Unusable::BadEscape);
+        if raw.len() > SHORT {
+            return Self::new(Value::Text(Cow::Owned(decoded(raw)?)));
         }
-        let mut bytes = percent_decode(raw);
-        let short: ArrayVec<u8, SHORT> = bytes.by_ref().take(SHORT).collect();
-        Self::new(match bytes.next() {
-            None => Value::Short(
-                str::from_utf8(&short).ok().and_then(|text| ArrayString::from(text).ok()).ok_or(Unusable::NotUtf8)?,
-            ),
-            Some(_) => Value::Text(percent_decode(raw).decode_utf8().map_err(|_| Unusable::NotUtf8)?),
-        })
+        let mut room = [0; SHORT + SPARE];
+        let length = unescape(raw, &mut room).ok_or(Unusable::BadEscape)?;
+        let text = room.get(..length).and_then(|bytes| str::from_utf8(bytes).ok());
+        Self::new(Value::Short(text.and_then(|text| ArrayString::from(text).ok()).ok_or(Unusable::NotUtf8)?))
     }
 
     /// Reads a cookie's value as it is written there.
@@ -93,8 +91,8 @@ impl<'a> Identity<'a> {
     /// As [`Identity::from_cookie`], and [`Unusable::BadJson`].
     pub fn from_cookie_as(decode: Decode, raw: &'a [u8]) -> Result<Self, Unusable> {
         if decode == Decode::Json {
-            let text = percent_decode(raw).decode_utf8().map_err(|_| Unusable::NotUtf8)?;
-            if text.starts_with('"') && has_whole_escapes(raw) {
+            let text = decoded(raw)?;
+            if text.starts_with('"') {
                 let value = serde_json::from_str(&text).map_err(|_| Unusable::BadJson)?;
                 return Self::new(Value::Text(Cow::Owned(value)));
             }
@@ -265,16 +263,12 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// Whether each `%` is followed by two hexadecimal digits.
-fn has_whole_escapes(raw: &[u8]) -> bool {
-    let mut rest = raw;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
-        match rest.get(at + 1..).unwrap_or_default() {
-            [high, low, behind @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest = behind,
-            _ => return false,
-        }
-    }
-    true
+/// A text without its escapes.
+fn decoded(raw: &[u8]) -> Result<String, Unusable> {
+    let mut bytes = vec![0; raw.len() + SPARE];
+    let length = unescape(raw, &mut bytes).ok_or(Unusable::BadEscape)?;
+    bytes.truncate(length);
+    String::from_utf8(bytes).map_err(|_| Unusable::NotUtf8)
 }
 
 /// Whether a cookie's value says to the script that nobody is known. Every other one, also where it is of no use here,
@@ -304,7 +298,7 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/'
 }
 
-/// The most bytes of an identity that is decoded in place; an e-mail address is rarely longer.
+/// The most bytes, escapes included, of an identity that is decoded in place; an e-mail address is rarely longer.
 const SHORT: usize = 64;
 
 /// The most characters of a KISSmetrics person (its tracking API, `_p`).

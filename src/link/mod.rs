@@ -34,6 +34,7 @@ mod tell;
 mod texts;
 mod token;
 mod trace;
+mod unescape;
 mod visit;
 mod visitor;
 

@@ -7,6 +7,7 @@ use url::{Position, Url};
 
 use super::entry::Scheme;
 use super::plain_url;
+use super::unescape::{SPARE, unescape};
 
 /// An absolute `http` or `https` URL exactly as the WHATWG parser prints it, without a user name, and where its parts
 /// are.
@@ -71,12 +72,12 @@ impl Target {
     /// # Errors
     /// [`BadTarget`] says why.
     pub(super) fn decode(raw: &str, room: usize) -> Result<Self, BadTarget> {
-        let mut decoded = Vec::with_capacity(raw.len() + room);
-        // A place for each byte first: to make room one by one would cost as much again.
-        decoded.resize(raw.len(), 0);
-        let bytes = decoded.iter_mut().zip(percent_decode_str(raw));
-        let length = bytes.map(|(place, byte)| *place = byte).count();
-        decoded.truncate(length);
+        let mut decoded = vec![0; raw.len() + SPARE.max(room)];
+        match unescape(raw.as_bytes(), &mut decoded) {
+            Some(length) => decoded.truncate(length),
+            // What is no escape stays as it is.
+            None => decoded = percent_decode_str(raw).collect(),
+        }
         Self::parse(String::from_utf8(decoded).map_err(|_| BadTarget::NotUtf8)?)
     }
 
