@@ -72,6 +72,13 @@ impl<'l> AllowList<'l> {
         best.map(|pair| Destination { target, pair: pair as usize })
     }
 
+    /// Whether an entry names a host, and does not only reach it with `*.`.
+    pub(super) fn names(&self, host: &str) -> bool {
+        let mut is_named = false;
+        self.hosts.each_open_to(self.origin, host, false, |_, _| is_named = true);
+        is_named
+    }
+
     /// Whether visitors may be sent to some page of a host, under the scheme and the port of an entry.
     pub(super) fn leads_to(&self, host: &str, there: &EntryRef<'_>) -> bool {
         let mut leads = false;

@@ -24,8 +24,33 @@ impl OriginRules<'_> {
     pub(super) fn asked(&self, rest: &str, query: Option<&str>, trace: &mut impl Trace) -> Result<Target, Refusal> {
         match rest.strip_prefix('/') {
             Some(link) => self.linked(link, query, trace),
-            None => wanted(query.unwrap_or_default(), trace),
+            None => self.wanted(query.unwrap_or_default(), trace),
         }
+    }
+
+    /// The URL of the one `to`, with the other pairs of the query behind its own: a form's fields, or the parameters of
+    /// a destination that nobody escaped.
+    fn wanted(&self, query: &str, trace: &mut impl Trace) -> Result<Target, Refusal> {
+        let mut to = None;
+        let mut others = String::new();
+        for pair in query::pairs(query).filter(|pair| !pair.is_empty()) {
+            if query::is_named(pair, TO) {
+                if to.replace(query::value(pair)).is_some() {
+                    return Err(Refusal::RepeatedTo);
+                }
+            } else {
+                // They are all of the query at the most.
+                others.reserve(if others.is_empty() { query.len() } else { 0 });
+                others.push_str(if others.is_empty() { "" } else { "&" });
+                others.push_str(pair);
+            }
+        }
+        let to = to.ok_or(Refusal::MissingTo)?;
+        trace.step(Step::To(to));
+        let is_known = |host: &str| self.allow_list.names(host);
+        let mut target = Target::decode(to, others.len() + 1, &is_known).map_err(|why| bad_to(why, trace))?;
+        target.add_query(&others).map_err(|why| bad_to(why, trace))?;
+        Ok(target)
     }
 
     /// The URL of a named link, with what the request adds to its path and query.
@@ -92,30 +117,6 @@ impl OriginRules<'_> {
             self.allow_list.admit(target).map_err(|_: NotAllowed| BadTarget::Ambiguous)
         })
     }
-}
-
-/// The URL of the one `to`, with the other pairs of the query behind its own: a form's fields, or the parameters of a
-/// destination that nobody escaped.
-fn wanted(query: &str, trace: &mut impl Trace) -> Result<Target, Refusal> {
-    let mut to = None;
-    let mut others = String::new();
-    for pair in query::pairs(query).filter(|pair| !pair.is_empty()) {
-        if query::is_named(pair, TO) {
-            if to.replace(query::value(pair)).is_some() {
-                return Err(Refusal::RepeatedTo);
-            }
-        } else {
-            // They are all of the query at the most.
-            others.reserve(if others.is_empty() { query.len() } else { 0 });
-            others.push_str(if others.is_empty() { "" } else { "&" });
-            others.push_str(pair);
-        }
-    }
-    let to = to.ok_or(Refusal::MissingTo)?;
-    trace.step(Step::To(to));
-    let mut target = Target::decode(to, others.len() + 1).map_err(|why| bad_to(why, trace))?;
-    target.add_query(&others).map_err(|why| bad_to(why, trace))?;
-    Ok(target)
 }
 
 /// The refusal of a URL; what is wrong with it only the trace is told.

@@ -13,14 +13,16 @@
 //! * **User.** An authority holds one only with an `@`, which is in no label and no port.
 //! * **Host.** It is of labels of `a-z`, `0-9` and `-`, each begins and ends with a letter or a digit. There is nothing
 //!   to percent-decode. Domain to ASCII maps none of these bytes, checks neither hyphens nor lengths here, and looks
-//!   into no label that does not begin with `xn--`; one that does is not proven. The host is an IPv4 address only if
-//!   its last label is a number, which begins with a digit; the last label begins with a letter. It is an IPv6 address
-//!   only with a `[`. An empty label, and so a dot at the end, is not proven.
+//!   into no label that does not begin with `xn--`; a host with one that does is proven only if the parser has printed
+//!   it once, as it has each host of the configuration: it prints again what it has printed. The host is an IPv4
+//!   address only if its last label is a number, which begins with a digit; the last label begins with a letter. It is
+//!   an IPv6 address only with a `[`. An empty label, and so a dot at the end, is not proven.
 //! * **Port.** None; or a number from 1 to 65535 without a zero in front, which prints as it stands, and not the
 //!   scheme's own, which would go.
-//! * **Path.** It is there and begins with `/`; an empty one would become `/`. Its bytes are outside the path
-//!   percent-encode set, and are no `\`, which would become `/`. A segment goes only if it is `.`, `..` or either with
-//!   `%2e` for a dot; no proven segment begins with `.` or with `%2e`. A `%` stays a `%` whatever follows.
+//! * **Path.** It is there and begins with `/`; an empty one would become `/`, and is proven with that. Its bytes are
+//!   outside the path percent-encode set, and are no `\`, which would become `/`. A segment goes only if it is `.`,
+//!   `..` or either with `%2e` for a dot; no proven segment begins with `.` or with `%2e`. A `%` stays a `%` whatever
+//!   follows.
 //! * **Query and fragment.** Their bytes are outside the special-query and the fragment percent-encode set. The query
 //!   ends at the first `#`, which is in no class but the fragment's.
 //!
@@ -31,20 +33,23 @@ use super::entry::Scheme;
 use super::target::Parts;
 
 /// The parts of a text that is proven to read as itself.
-pub(super) fn prove(text: &str) -> Option<Parts> {
-    let (scheme, rest) = match text.strip_prefix("https://") {
-        Some(rest) => (Scheme::Https, rest),
-        None => (Scheme::Http, text.strip_prefix("http://")?),
-    };
-    let rest = rest.as_bytes();
+pub(super) fn prove(text: &str, is_known: Known<'_>) -> Option<Parts> {
     let at = |rest: &[u8]| text.len() - rest.len();
-
-    let rest = behind_host(rest)?;
+    let (scheme, rest) = behind_scheme(text)?;
+    let rest = behind_host(rest, is_known)?;
     let host_end = at(rest);
     let (port, rest) = behind_port(rest, scheme)?;
     let path = at(rest);
     let query = at(behind_path(rest)?);
     prove_behind_path(text, Parts { scheme, host_end, port, path, query, fragment: query })
+}
+
+/// Where the slash belongs that the parser adds to a URL without a path: the one thing that people leave out and the
+/// parser does not. Nothing if there is a path, or no proof as far as here.
+pub(super) fn missing_path(text: &str, is_known: Known<'_>) -> Option<usize> {
+    let (scheme, rest) = behind_scheme(text)?;
+    let (_, rest) = behind_port(behind_host(rest, is_known)?, scheme)?;
+    matches!(rest, [] | [b'?' | b'#', ..]).then_some(text.len() - rest.len())
 }
 
 /// The parts of a text that is proven to read as itself up to the end of its path, by what is known of these.
@@ -58,7 +63,7 @@ pub(super) fn prove_behind_path(text: &str, parts: Parts) -> Option<Parts> {
 
 /// Whether the parser would print a host as it stands.
 pub(super) fn is_plain_host(text: &str) -> bool {
-    behind_host(text.as_bytes()).is_some_and(<[u8]>::is_empty)
+    behind_host(text.as_bytes(), &|_| false).is_some_and(<[u8]>::is_empty)
 }
 
 /// Whether a text can stand in a query of a URL as it is.
@@ -76,18 +81,32 @@ pub(super) fn is_lower_case_name(text: &str) -> bool {
     behind(text.as_bytes(), HOST).is_empty()
 }
 
+/// Whether a host with an `xn--` label was printed by the parser.
+pub(super) type Known<'a> = &'a dyn Fn(&str) -> bool;
+
+/// The scheme, and what follows it.
+fn behind_scheme(text: &str) -> Option<(Scheme, &[u8])> {
+    let (scheme, rest) = match text.strip_prefix("https://") {
+        Some(rest) => (Scheme::Https, rest),
+        None => (Scheme::Http, text.strip_prefix("http://")?),
+    };
+    Some((scheme, rest.as_bytes()))
+}
+
 /// What follows the host, which begins here.
-fn behind_host(rest: &[u8]) -> Option<&[u8]> {
+fn behind_host<'a>(rest: &'a [u8], is_known: Known<'_>) -> Option<&'a [u8]> {
     let (host, behind) = rest.split_at_checked(rest.len() - behind(rest, HOST).len())?;
-    let mut first = b'-';
+    let (mut first, mut is_encoded) = (b'-', false);
     for label in host.split(|byte| *byte == b'.') {
         first = *label.first()?;
-        if first == b'-' || label.ends_with(b"-") || label.starts_with(b"xn--") {
+        if first == b'-' || label.ends_with(b"-") {
             return None;
         }
+        is_encoded |= label.starts_with(b"xn--");
     }
+    let is_plain = !is_encoded || str::from_utf8(host).is_ok_and(is_known);
     // That of the last label.
-    (!first.is_ascii_digit()).then_some(behind)
+    (is_plain && !first.is_ascii_digit()).then_some(behind)
 }
 
 /// The port in force, and what follows it; the path must.
@@ -177,6 +196,9 @@ const CLASSES: [u8; 256] = {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use url::Url;
+
     use super::*;
 
     #[test]
@@ -193,7 +215,7 @@ mod tests {
             "https://localhost:65535/",
             "https://a--b.r3---sn.example/",
         ] {
-            assert!(prove(text).is_some(), "{text}");
+            assert!(prove(text, &|_| false).is_some(), "{text}");
         }
     }
 
@@ -255,7 +277,47 @@ mod tests {
             " https://ok.example/",
             "https://ok.example/ ",
         ] {
-            assert!(prove(text).is_none(), "{text}");
+            assert!(prove(text, &|_| false).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_without_a_path_is_proven_with_its_slash() {
+        for (text, expected) in [
+            ("https://ok.example", Some(18)),
+            ("https://ok.example:8443", Some(23)),
+            ("https://ok.example?a=/", Some(18)),
+            ("http://ok.example#/", Some(17)),
+            ("https://ok.example/", None),
+            ("https://ok.example\\", None),
+            ("https://ok.example:443", None),
+            ("https://ok.example:x", None),
+            ("https://ok.example.", None),
+            ("https://user@ok.example", None),
+            ("https://", None),
+            ("https:ok.example", None),
+        ] {
+            assert_eq!(missing_path(text, &|_| false), expected, "{text}");
+            if let Some(at) = expected {
+                let (before, behind) = text.split_at(at);
+                let with_slash = format!("{before}/{behind}");
+                assert_eq!(Url::parse(text).unwrap().as_str(), with_slash);
+                assert!(prove(&with_slash, &|_| false).is_some(), "{text}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_parser_prints_a_host_again_that_it_has_printed(
+            host in "([a-z0-9\u{e4}\u{f6}\u{df}\u{3b1}\u{3c2}\u{5d0}\u{627}\u{4e00}\u{200d}-]{1,9}\\.|xn--[a-z0-9-]{1,12}\\.){0,2}([a-z\u{e9}\u{43f}\u{4e2d}]{1,5}|xn--p1ai)",
+        ) {
+            let Ok(printed) = Url::parse(&format!("https://{host}/cart?a#b")) else { return Ok(()) };
+            if let Some(parts) = prove(printed.as_str(), &|_| true) {
+                let again = Url::parse(printed.as_str()).unwrap();
+                prop_assert_eq!(&again, &printed);
+                prop_assert_eq!(again.host_str(), printed.as_str().get(8..parts.host_end));
+            }
         }
     }
 }

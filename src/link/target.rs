@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
 use super::entry::Scheme;
-use super::plain_url;
+use super::plain_url::{self, Known};
 use super::unescape::{SPARE, unescape};
 
 /// An absolute `http` or `https` URL exactly as the WHATWG parser prints it, without a user name, and where its parts
@@ -67,18 +67,18 @@ pub enum BadTarget {
 
 impl Target {
     /// Reads the value of `to`: percent-decoded once (`+` stays a plus) and parsed as a browser would. There is room
-    /// for so many bytes that are added later.
+    /// for so many bytes that are added later. Whoever knows a host knows that the parser has printed it.
     ///
     /// # Errors
     /// [`BadTarget`] says why.
-    pub(super) fn decode(raw: &str, room: usize) -> Result<Self, BadTarget> {
+    pub(super) fn decode(raw: &str, room: usize, is_known: Known<'_>) -> Result<Self, BadTarget> {
         let mut decoded = vec![0; raw.len() + SPARE.max(room)];
         match unescape(raw.as_bytes(), &mut decoded) {
             Some(length) => decoded.truncate(length),
             // What is no escape stays as it is.
             None => decoded = percent_decode_str(raw).collect(),
         }
-        Self::parse(String::from_utf8(decoded).map_err(|_| BadTarget::NotUtf8)?)
+        Self::read(String::from_utf8(decoded).map_err(|_| BadTarget::NotUtf8)?, is_known)
     }
 
     /// Reads an absolute URL that is not escaped, such as that of a link in the configuration.
@@ -89,10 +89,19 @@ impl Target {
     /// # Errors
     /// [`BadTarget`] as for `to`.
     pub fn parse(text: String) -> Result<Self, BadTarget> {
+        Self::read(text, &|_| false)
+    }
+
+    fn read(mut text: String, is_known: Known<'_>) -> Result<Self, BadTarget> {
         if text.is_empty() || text.len() > MAX_BYTES {
             return Err(BadTarget::Length);
         }
-        if let Some(parts) = plain_url::prove(&text) {
+        let parts = plain_url::prove(&text, is_known).or_else(|| {
+            // Also where there is no proof of the rest, the parser does nothing else here.
+            text.insert(plain_url::missing_path(&text, is_known)?, '/');
+            plain_url::prove(&text, is_known)
+        });
+        if let Some(parts) = parts {
             return Ok(Self { text, parts, proven: true });
         }
         check(&text)?;
@@ -132,7 +141,7 @@ impl Target {
     /// # Errors
     /// [`BadTarget::Ambiguous`] unless it is of visible ASCII and the parser prints it as it stands.
     pub(super) fn read_back(text: String) -> Result<Self, BadTarget> {
-        if let Some(parts) = plain_url::prove(&text) {
+        if let Some(parts) = plain_url::prove(&text, &|_| false) {
             return Ok(Self { text, parts, proven: true });
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -374,7 +383,7 @@ mod tests {
     use super::*;
 
     fn read(raw: &str) -> Target {
-        Target::decode(raw, 0).ok().unwrap()
+        Target::decode(raw, 0, &|_| false).ok().unwrap()
     }
 
     fn parsed(text: &str) -> Target {
@@ -414,10 +423,10 @@ mod tests {
             ("https://ok.example:99999/", BadTarget::Unparsable),
             ("https://[::1", BadTarget::Unparsable),
         ] {
-            assert!(Target::decode(raw, 0) == Err(expected), "{raw}");
+            assert!(Target::decode(raw, 0, &|_| false) == Err(expected), "{raw}");
         }
         let long = format!("https://ok.example/{}", "a".repeat(MAX_BYTES));
-        assert!(Target::decode(&long, 0) == Err(BadTarget::Length));
+        assert!(Target::decode(&long, 0, &|_| false) == Err(BadTarget::Length));
     }
 
     #[test]
