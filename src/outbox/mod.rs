@@ -131,8 +131,8 @@ impl Outbox {
         Ok((outbox.clone(), Running { outbox, journal, delivery, closed, drain }))
     }
 
-    /// Puts an event into the queue, at once: nobody waits for a disk. It is written within a moment; what is still in
-    /// the queue when the program is killed is lost.
+    /// Puts an event into the queue, at once: nobody waits for a disk. It is written within a moment, where many come
+    /// with those of some 20 ms; what is still in the queue when the program is killed is lost.
     ///
     /// # Errors
     /// There is no room in the queue, or the program stops. If the disk has no room, that is counted later.
