@@ -18,17 +18,21 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    /// Whether events of one of these sites may come into memory that are not read yet: it does not stand behind.
+    pub(super) fn wants<'s>(&self, held: &Held, mut sites: impl Iterator<Item = &'s str>) -> bool {
+        sites.any(|name| !self.behind.contains_key(&held.site(name)))
+    }
+
     /// Reads on by a little, and adds what comes into memory to `taken`, of each person in his order. Gives whether
-    /// there may be more. `sites` are those whose events can be delivered: while all of them stand behind, there is no
-    /// hurry.
+    /// there may be more. While nobody is `wanted`, a journal is read only for those who stand behind.
     ///
     /// # Errors
     /// The journal can't be read on. What was taken before counts.
-    pub(super) fn read<'s>(
+    pub(super) fn read(
         &mut self,
         source: &mut Source,
         held: &mut Held,
-        sites: impl Iterator<Item = &'s str>,
+        is_wanted: bool,
         taken: &mut Vec<Kept>,
     ) -> io::Result<bool> {
         match source {
@@ -43,8 +47,6 @@ impl Reader {
             }
             Source::Journal(store, cursor) => {
                 let has_caught_up = self.catch_up(store, cursor, held, taken)?;
-                let mut sites = sites.map(|name| held.site(name)).peekable();
-                let is_wanted = sites.peek().is_none() || sites.any(|site| !self.behind.contains_key(&site));
                 Ok(is_wanted && self.read_on(store, cursor, held, taken)? || has_caught_up)
             }
         }
@@ -163,8 +165,16 @@ mod tests {
         /// Reads all that there is room for.
         fn read(&mut self) -> Vec<Kept> {
             let mut taken = Vec::new();
-            while self.reader.read(&mut self.source, &mut self.held, ["a", "b"].into_iter(), &mut taken).unwrap() {}
-            taken
+            loop {
+                let is_wanted = self.wants();
+                if !self.reader.read(&mut self.source, &mut self.held, is_wanted, &mut taken).unwrap() {
+                    return taken;
+                }
+            }
+        }
+
+        fn wants(&self) -> bool {
+            self.reader.wants(&self.held, ["a", "b"].into_iter())
         }
 
         fn done(&mut self, kept: &Kept) {
@@ -210,6 +220,15 @@ mod tests {
             let expected: Vec<u64> = (0..=24_000).filter(|number| number % 5 == rest).collect();
             assert!(delivered[&("a".to_owned(), person.to_owned())] == expected, "all of {person}'s, in their order");
         }
+    }
+
+    #[test]
+    fn what_nobody_wants_is_not_read() {
+        let mut reading = Reading::of([("a", "bob", 1)]);
+        let mut taken = Vec::new();
+        let Reading { source, reader, held, .. } = &mut reading;
+        assert!(!reader.read(source, held, false, &mut taken).unwrap() && taken.is_empty());
+        assert!(reader.read(source, held, true, &mut taken).unwrap() && taken.len() == 1);
     }
 
     #[test]
