@@ -98,9 +98,9 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cursor::Kept;
     use super::super::event::Kind;
     use super::super::held::Held;
-    use super::super::store::Kept;
     use super::*;
     use std::time::Duration;
 

@@ -7,9 +7,10 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
+use super::cursor::{Cursor, Kept};
 use super::held::{Held, Whom};
 use super::source::Source;
-use super::store::{Cursor, Kept, Store};
+use super::store::Store;
 
 /// Who stands behind, and from where he is read on.
 #[derive(Default)]
@@ -61,7 +62,7 @@ impl Reader {
         taken: &mut Vec<Kept>,
     ) -> io::Result<bool> {
         let before = cursor.mark();
-        let kept = store.read(cursor, READ_BYTES)?;
+        let kept = cursor.read(store, READ_BYTES)?;
         let (is_any, mut taking) = (!kept.is_empty(), HashSet::new());
         for kept in kept {
             let person = held.person(&kept.record);
@@ -81,7 +82,7 @@ impl Reader {
             // A person is read up to where his site is, and a site up to where all are.
             let end = self.behind.get(&whom.site()).unwrap_or(front).place();
             let before = cursor.mark();
-            let read = store.read(&mut cursor, READ_BYTES);
+            let read = cursor.read(store, READ_BYTES);
             if read.as_ref().map_or(true, |kept| !kept.is_empty() && cursor.place() < end) {
                 self.behind.insert(*whom, if read.is_ok() { cursor } else { before.mark() });
             }

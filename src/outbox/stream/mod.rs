@@ -17,8 +17,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::cursor::Kept;
 use super::segments::Place;
-use super::store::Kept;
 use crate::metrics::{Fate, Hindrance, OutboxCounts};
 use crate::settings::StreamPlace;
 
