@@ -360,6 +360,13 @@ fn what_is_refused_is_found_from_anywhere() {
     assert_eq!(site.command(&["drop", ids[1]]), (true, "1 event dropped\n".to_owned()));
     assert_eq!(site.command(&["retry", "--all"]), (true, "1 event delivered\n".to_owned()));
     assert_eq!(site.command(&["list"]), (true, "0 events\n".to_owned()));
+    // What another version has written.
+    let _: u64 = ask(&store, &["HSET", "crosslink:dead", "odd", "{}"]);
+    let _: u64 = ask(&store, &["INCRBY", "crosslink:dead:bytes", "2"]);
+    assert!(!site.command(&["list"]).0);
+    let dropped = "0 events dropped\n1 event dropped that could not be read\n";
+    assert_eq!(site.command(&["drop", "--all"]), (true, dropped.to_owned()));
+    assert_eq!(site.command(&["list"]), (true, "0 events\n".to_owned()));
     assert_eq!(ask::<u64>(&store, &["GET", "crosslink:dead:bytes"]), 0);
     await_emptiness(&store);
 }
