@@ -147,6 +147,33 @@ fn what_one_accepts_another_delivers() {
 }
 
 #[test]
+fn what_another_had_read_of_a_person_is_taken_over_a_part_at_a_time() {
+    if !needs(&["redis-server"]) {
+        return;
+    }
+    let store = Redis::start(&[]);
+    let service = Kissmetrics::start(Mood::Silent);
+    let site = site(&store, &service, "");
+    let mut run = Run { persons: 1, sent: 0, accepted: HashSet::new() };
+    let mut source = Source::start(&site);
+    eventually("all parts", || (owners(&store).len() == 16).then_some(()));
+    run.tell(&mut source, 350);
+    let read = |part: u32| {
+        let pending = ["XPENDING", &format!("crosslink:{part}"), "crosslink", "-", "+", "1000"];
+        ask::<Vec<redis::Value>>(&store, &pending).len()
+    };
+    eventually("all to be read", || (0..16).find(|part| read(*part) == 350));
+    source.program.child.kill().unwrap();
+    service.is(Mood::Fine);
+    let other = Source::start(&site);
+    eventually("all of them", || run.missing(&service).is_empty().then_some(()));
+    run.judge(&service);
+    await_emptiness(&store);
+    assert_eq!(ask::<Vec<String>>(&store, &["KEYS", "crosslink:*:claim"]), Vec::<String>::new());
+    other.finish();
+}
+
+#[test]
 fn an_event_waits_for_the_key_that_it_was_meant_for() {
     if !needs(&["redis-server"]) {
         return;
