@@ -22,7 +22,7 @@ use super::segments::Place;
 use super::sites::site_of;
 use super::source::Source;
 use crate::metrics::{Attempt, Fate, Hindrance, OutboxCounts};
-use crate::settings::LiveSites;
+use crate::settings::{LiveSites, Site};
 
 /// All that is delivered.
 pub(super) struct Delivery {
@@ -176,8 +176,9 @@ impl Delivery {
         }
         state.read_again = None;
         let (sites, mut taken) = (self.sites.load(), Vec::new());
-        let is_up = |name: &&str| !state.channels.get(*name).is_some_and(Channel::is_down);
-        let up = sites.keys().map(|name| &**name).filter(is_up);
+        let down = state.channels.iter().filter(|(_, channel)| channel.is_down());
+        let down: Vec<&Site> = down.filter_map(|(name, _)| site_of(name, &sites)).collect();
+        let up = sites.iter().filter(|(_, site)| !down.contains(site)).map(|(name, _)| &**name);
         state.is_wanted = sites.is_empty() || state.reader.wants(&state.held, up);
         let read = state.reader.read(&mut self.source, &mut state.held, state.is_wanted, &mut taken);
         for kept in taken {

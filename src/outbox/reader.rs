@@ -25,7 +25,7 @@ impl Reader {
     }
 
     /// Reads on by a little, and adds what comes into memory to `taken`, of each person in his order. Gives whether
-    /// there may be more. While nobody is `wanted`, a journal is read only for those who stand behind.
+    /// there may be more. While nobody is `wanted`, it is read only for those who stand behind.
     ///
     /// # Errors
     /// The journal can't be read on. What was taken before counts.
@@ -39,7 +39,8 @@ impl Reader {
         match source {
             // What a store gave it does not give again, so there is one room for all.
             Source::Stream(stream) => {
-                let kept = stream.read(READ_BYTES.min(held.room()));
+                let most = if is_wanted { READ_BYTES.min(held.room()) } else { 0 };
+                let kept = stream.read(most);
                 for kept in &kept {
                     held.add(kept);
                 }
