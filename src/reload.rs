@@ -122,7 +122,7 @@ impl Reloader {
 
     fn replace(&self, text: &str, config: Config) {
         let Config { fixed, certificates, trusted_proxies, linker, sites, warnings } = config;
-        let pairs = linker.pairs().len();
+        let (pairs, are_told) = (linker.pairs().len(), !sites.is_empty());
         // Before the rules, so that there is no pair without its site.
         self.sites.store(Arc::new(sites));
         self.rules.store(Arc::new(Rules::new(linker, trusted_proxies, self.path.clone())));
@@ -138,6 +138,9 @@ impl Reloader {
         let waiting = self.fixed.differences(&fixed);
         if !waiting.is_empty() {
             tracing::warn!(%file, keys = waiting.join(", "), "what these keys say now takes a restart");
+        }
+        if are_told && self.fixed.outbox.is_none() {
+            tracing::warn!(%file, "KISSmetrics is told nothing until a restart: there was no `outbox` at the start");
         }
     }
 }

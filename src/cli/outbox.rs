@@ -42,7 +42,7 @@ struct Chosen {
     /// Which, by the ids that `list` shows
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<LetterId>,
-    /// All of them
+    /// All of them; `drop` also takes those that can't be read
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -67,7 +67,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let dead = DeadBox::of(&chosen.config)?;
             let letters = dead.chosen(chosen)?;
             dead.remove(&letters.iter().map(|letter| letter.id).collect())?;
-            print(&format!("{} dropped\n", count(letters.len(), "event")))
+            let mut shown = format!("{} dropped\n", count(letters.len(), "event"));
+            let unreadable = if chosen.all { dead.remove_unreadable()? } else { 0 };
+            if unreadable > 0 {
+                // Writing to a text does not fail.
+                let _ = writeln!(shown, "{} dropped that could not be read", count(unreadable, "event"));
+            }
+            print(&shown)
         }
     }
 }
@@ -98,6 +104,10 @@ impl DeadBox {
 
     fn remove(&self, ids: &BTreeSet<LetterId>) -> Result<(), Failure> {
         self.letters.remove(ids).map_err(|error| self.failed(&error))
+    }
+
+    fn remove_unreadable(&self) -> Result<usize, Failure> {
+        self.letters.remove_unreadable().map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
@@ -138,7 +148,8 @@ fn list(dead: &DeadBox) -> Result<(), Failure> {
     if unreadable == 0 {
         return Ok(());
     }
-    let hint = "the next start of the service mends it, and keeps a copy: docs/outbox.md";
+    let hint =
+        "what is damaged the next start of the service mends; what another version has written goes with `drop --all`";
     Err(Failure::new(format!("parts of what was set aside can't be read: {unreadable}"), hint))
 }
 

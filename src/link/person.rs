@@ -13,18 +13,34 @@ pub(super) fn seems_a_person(visit: &Visit<'_>) -> bool {
 /// pages for other ends says what it is, by one of a few words or by the address of a page about it, or that it is as
 /// good as a browser, which none has said of itself since Internet Explorer.
 fn is_browser(user_agent: &[u8]) -> bool {
-    let count = |word: &str| {
-        let word = word.as_bytes();
-        user_agent.windows(word.len()).filter(|part| part.eq_ignore_ascii_case(word)).count()
-    };
     let begins = [&b"Mozilla/"[..], b"Opera/"].iter().any(|start| user_agent.starts_with(start));
-    // Cubot makes telephones.
-    begins && count("bot") == count("cubot") && OTHER_ENDS.iter().all(|word| count(word) == 0)
+    let stands = |word: &str, at: usize| {
+        let part = user_agent.get(at..at + word.len());
+        part.is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let is_telephone = |bot: usize| bot.checked_sub(2).is_some_and(|at| stands(TELEPHONE, at));
+    // In one go, since each visitor of whom something is told waits for it.
+    let says_other_end =
+        |(at, letter): (usize, &u8)| other_ends(*letter).iter().any(|word| stands(word, at)) && !is_telephone(at);
+    begins && !user_agent.iter().enumerate().any(says_other_end)
 }
 
-/// What only others than browsers call themselves, besides `bot`.
-const OTHER_ENDS: [&str; 10] =
-    ["compatible", "crawl", "spider", "slurp", "preview", "scan", "monitor", "headless", "lighthouse", "http"];
+/// What only others than browsers call themselves, by the first letter.
+fn other_ends(letter: u8) -> &'static [&'static str] {
+    match letter.to_ascii_lowercase() {
+        b'b' => &["bot"],
+        b'c' => &["compatible", "crawl"],
+        b'h' => &["headless", "http"],
+        b'l' => &["lighthouse"],
+        b'm' => &["monitor"],
+        b'p' => &["preview"],
+        b's' => &["scan", "slurp", "spider"],
+        _ => &[],
+    }
+}
+
+/// A maker of telephones.
+const TELEPHONE: &str = "cubot";
 
 /// By these browsers announced it before there was `Sec-Purpose`: `Purpose: prefetch`, `X-Moz: prefetch` and
 /// `X-Purpose: preview`.

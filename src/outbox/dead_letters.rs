@@ -106,8 +106,19 @@ impl DeadLetters {
     /// The file or the store can't be read or written; then they are as they were.
     pub fn remove(&self, ids: &BTreeSet<LetterId>) -> io::Result<()> {
         match self {
-            Self::File(file) => file.remove(ids),
+            Self::File(file) => file.take_out(|letter| letter.is_some_and(|letter| ids.contains(&letter.id))).map(drop),
             Self::Stream(letters) => letters.remove(ids),
+        }
+    }
+
+    /// Takes away those that can't be read, because another version has written them, and gives how many there were.
+    ///
+    /// # Errors
+    /// As with [`Self::remove`].
+    pub fn remove_unreadable(&self) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.take_out(|letter| letter.is_none()),
+            Self::Stream(letters) => letters.remove_unreadable(),
         }
     }
 
@@ -185,16 +196,19 @@ impl LettersFile {
         Ok(Letters::of(&found.records, found.torn))
     }
 
-    fn remove(&self, ids: &BTreeSet<LetterId>) -> io::Result<()> {
+    /// Takes away what `goes`, be it a letter or what can't be read, and gives how many went.
+    fn take_out(&self, goes: impl Fn(Option<DeadLetter>) -> bool) -> io::Result<usize> {
         let _lock = self.lock()?;
-        // What can't be read is not lost with those that go.
+        // What is damaged is not lost with those that go.
         self.mend_locked()?;
         let (bytes, mut stay) = (self.bytes()?, HEADER.to_vec());
-        let goes = |text: &[u8]| serde_json::from_slice(text).is_ok_and(|DeadLetter { id, .. }| ids.contains(&id));
-        for text in Found::in_file(&bytes).records.into_iter().filter(|text| !goes(text)) {
+        let (gone, left): (Vec<&[u8]>, Vec<&[u8]>) =
+            Found::in_file(&bytes).records.into_iter().partition(|text| goes(serde_json::from_slice(text).ok()));
+        for text in left {
             frame::append(text, &mut stay);
         }
-        files::replace(&self.path(), &stay)
+        files::replace(&self.path(), &stay)?;
+        Ok(gone.len())
     }
 
     /// Reads no more than the lengths, however large the file is.
@@ -252,5 +266,37 @@ impl FromStr for LetterId {
         let (segment, number) =
             parts.ok_or("an id is two numbers, such as 7-12; `crosslink outbox list` shows them")?;
         Ok(Self(segment, number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::Kind;
+    use super::*;
+
+    #[test]
+    fn what_another_version_has_written_stays_until_it_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = LettersFile { directory: folder.path().to_owned(), most_bytes: 1 << 20 };
+        let record = Record {
+            site: "s".to_owned(),
+            person: "bob".to_owned(),
+            what: Kind::Alias("x".to_owned()),
+            at: 0,
+            accepted: 0,
+        };
+        for number in 0..3 {
+            let letter = DeadLetter { id: LetterId(1, number), record: record.clone(), why: String::new(), since: 0 };
+            file.add(&letter).unwrap();
+        }
+        let mut bytes = fs::read(file.path()).unwrap();
+        frame::append(b"{\"id\":\"of another form\"}", &mut bytes);
+        fs::write(file.path(), bytes).unwrap();
+        let letters = DeadLetters::File(file);
+        letters.remove(&BTreeSet::from([LetterId(1, 1)])).unwrap();
+        let left = || letters.read().map(|left| (left.all.len(), left.unreadable)).unwrap();
+        assert_eq!(left(), (2, 1));
+        assert_eq!((letters.remove_unreadable().unwrap(), left()), (1, (2, 0)));
+        assert_eq!(letters.remove_unreadable().unwrap(), 0);
     }
 }

@@ -22,7 +22,7 @@ use super::segments::Place;
 use super::sites::site_of;
 use super::source::Source;
 use crate::metrics::{Attempt, Fate, Hindrance, OutboxCounts};
-use crate::settings::LiveSites;
+use crate::settings::{LiveSites, Site};
 
 /// All that is delivered.
 pub(super) struct Delivery {
@@ -45,6 +45,8 @@ pub(super) struct UnderWay {
     held: Held,
     channels: HashMap<String, Channel>,
     requests: JoinSet<Sent>,
+    /// Whether it is of any use now to read what has come.
+    is_wanted: bool,
     /// After a failure: when the disk is read again.
     read_again: Option<Instant>,
     /// What the file of dead letters looked like when they were counted, and when that was.
@@ -88,6 +90,11 @@ impl Channel {
             now
         });
         now < since + GRACE
+    }
+
+    /// Whether its service takes nothing. What is here is enough to ask it by.
+    fn is_down(&self) -> bool {
+        self.circuit.opens_at().is_some() && !self.lanes.is_empty()
     }
 
     /// Until when it waits for a pair.
@@ -151,7 +158,7 @@ impl Delivery {
                     Err(error) => tracing::error!(%error, "a delivery broke off; the next start sends its event again"),
                 },
                 () = yield_now(), if is_more => {}
-                () = self.grown.notified() => {}
+                () = self.grown.notified(), if self.state.is_wanted => {}
                 () = sleep_until(wake.unwrap_or(now).into()) => {}
                 () = ending.stop.cancelled(), if deadline.is_none() => deadline = Some(Instant::now() + ending.drain),
                 () = ending.closed.cancelled(), if !is_closed => {
@@ -169,7 +176,11 @@ impl Delivery {
         }
         state.read_again = None;
         let (sites, mut taken) = (self.sites.load(), Vec::new());
-        let read = state.reader.read(&mut self.source, &mut state.held, sites.keys().map(|name| &**name), &mut taken);
+        let down = state.channels.iter().filter(|(_, channel)| channel.is_down());
+        let down: Vec<&Site> = down.filter_map(|(name, _)| site_of(name, &sites)).collect();
+        let up = sites.iter().filter(|(_, site)| !down.contains(site)).map(|(name, _)| &**name);
+        state.is_wanted = sites.is_empty() || state.reader.wants(&state.held, up);
+        let read = state.reader.read(&mut self.source, &mut state.held, state.is_wanted, &mut taken);
         for kept in taken {
             let channel = state.channels.entry(kept.record.site.clone()).or_default();
             channel.lanes.push(kept.place, kept.record);
@@ -378,6 +389,20 @@ mod tests {
         assert!(
             !channel.waits_for_a_pair("s", false, now + 2 * GRACE) && channel.waits_until(now + 2 * GRACE).is_none()
         );
+    }
+
+    #[test]
+    fn a_service_that_takes_nothing_is_down_while_there_is_an_event_to_ask_it_by() {
+        let (mut channel, now) = (Channel::default(), Instant::now());
+        let what = crate::outbox::Kind::Alias("x".to_owned());
+        let record = Record { site: "s".to_owned(), person: "bob".to_owned(), what, at: 0, accepted: 0 };
+        channel.lanes.push(Place { segment: 1, number: 0 }, record);
+        assert!(!channel.is_down());
+        while !channel.circuit.failed(now, 1.0) {}
+        let (bob, _) = channel.lanes.next(now).unwrap();
+        assert!(channel.is_down(), "while it is on its way too");
+        channel.lanes.done(bob);
+        assert!(!channel.is_down(), "the next one has to come");
     }
 
     #[test]

@@ -84,11 +84,11 @@ pub enum Kind {
 
 impl Record {
     /// Keeps an event that was accepted at a time in seconds since 1970.
-    pub(super) fn of(event: &Event, accepted: u64) -> Self {
-        let what = match &event.what {
+    pub(super) fn of(event: Event, accepted: u64) -> Self {
+        let what = match event.what {
             What::Alias(other) => Kind::Alias(other.reveal().to_owned()),
-            What::Record { name, properties } => Kind::Record(name.clone(), properties.clone()),
-            What::Set { properties } => Kind::Set(properties.clone()),
+            What::Record { name, properties } => Kind::Record(name, properties),
+            What::Set { properties } => Kind::Set(properties),
         };
         let (site, person) = (event.site.to_string(), event.person.reveal().to_owned());
         Self { site, person, what, at: event.at, accepted }
@@ -136,9 +136,10 @@ impl Record {
 
     /// How it stands where it waits; `None` if no request can tell it: beyond some 8 KB servers refuse a URL.
     pub(super) fn kept(&self) -> Option<Vec<u8>> {
-        let is_tellable = self.target("").len() <= LONGEST_TARGET;
-        let text = is_tellable.then(|| serde_json::to_vec(self).ok()).flatten()?;
-        (text.len() <= frame::LONGEST).then_some(text)
+        let text = serde_json::to_vec(self).ok()?;
+        // No byte of it becomes more than three of a request, and a request has nothing that it has not.
+        let is_tellable = text.len() * 3 <= LONGEST_TARGET || self.target("").len() <= LONGEST_TARGET;
+        (is_tellable && text.len() <= frame::LONGEST).then_some(text)
     }
 }
 
@@ -162,7 +163,7 @@ mod tests {
 
     fn target(person: &str, what: What) -> String {
         let event = Event { site: "a site".into(), person: identity(person), what, at: 1_763_769_600 };
-        Record::of(&event, 0).target("k3y")
+        Record::of(event, 0).target("k3y")
     }
 
     #[test]
@@ -201,9 +202,16 @@ mod tests {
     #[test]
     fn the_longest_identities_fit_and_a_novel_does_not() {
         let longest = "🦀".repeat(255);
-        let tellable = |what| Record::of(&Event { site: "s".into(), person: identity(&longest), what, at: 0 }, 0);
+        let tellable = |what| Record::of(Event { site: "s".into(), person: identity(&longest), what, at: 0 }, 0);
         assert!(tellable(What::Alias(identity(&longest))).kept().is_some());
         let novel = Properties::new(vec![("Text".to_owned(), "x".repeat(9000))]).unwrap();
         assert!(tellable(What::Set { properties: novel }).kept().is_none());
+        for (length, text) in (2300..2700).map(|length| (length, "€")).chain((7500..7900).map(|length| (length, "x")))
+        {
+            let properties = Properties::new(vec![("Text".to_owned(), text.repeat(length / text.len()))]).unwrap();
+            let record =
+                Record::of(Event { site: "s".into(), person: identity("x"), what: What::Set { properties }, at: 0 }, 0);
+            assert_eq!(record.kept().is_some(), record.target("").len() <= LONGEST_TARGET, "{length} of {text}");
+        }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
+use super::cursor::Kept;
 use super::event::Record;
 use super::segments::Place;
-use super::store::Kept;
 
 /// All events in memory.
 #[derive(Default)]

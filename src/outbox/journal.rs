@@ -83,7 +83,7 @@ impl Journal {
     }
 
     /// Adds a group to a batch, or refuses it.
-    fn add(&mut self, group: Group, batch: &mut Batch) {
+    fn add(&mut self, mut group: Group, batch: &mut Batch) {
         let begin = batch.bytes.len();
         let Some(texts) = group.records().map(|record| record.kept()).collect::<Option<Vec<_>>>() else {
             return group.refuse(Refused::TooLarge, &self.counts);

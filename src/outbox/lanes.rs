@@ -45,6 +45,10 @@ impl Lanes {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
     /// The first event of a lane that is neither resting nor on its way. Until [`Self::done`] or [`Self::rest`] no
     /// other one of this lane comes.
     pub(super) fn next(&mut self, now: Instant) -> Option<(LaneId, Pending)> {
@@ -94,9 +98,9 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cursor::Kept;
     use super::super::event::Kind;
     use super::super::held::Held;
-    use super::super::store::Kept;
     use super::*;
     use std::time::Duration;
 

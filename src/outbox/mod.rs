@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `event` | what there is to tell, and the request that tells it |
 //! | `queue`, `journal` | the queue in memory, and the thread that writes it to the disk |
-//! | `frame`, `files`, `store`, `segments`, `notes` | records in files, those files, what is known of them, and what of them was delivered |
+//! | `frame`, `files`, `store`, `segments`, `notes`, `cursor` | records in files, those files, what is known of them, what of them was delivered, and how they are read |
 //! | `stream` | a Valkey or Redis that several crosslinks share, in place of the disk |
 //! | `source` | one of the two, for whoever reads there |
 //! | `reader`, `held` | which events come into memory next, and what is there: so much of each site and person |
@@ -20,6 +20,7 @@
 mod circuit;
 mod client;
 mod complaint;
+mod cursor;
 mod dead_letters;
 mod delivery;
 mod event;
@@ -58,11 +59,12 @@ pub use stream::StreamLetters;
 use crate::metrics::{Fate, Hindrance, OutboxCounts};
 use crate::settings::{LiveSites, OutboxPlace, OutboxSettings};
 use client::Client;
+use cursor::Cursor;
 use delivery::{Delivery, Ending};
 use journal::Journal;
 use queue::Queue;
 use source::Source;
-use store::{Cursor, Store};
+use store::Store;
 use stream::{Stream, Writer};
 
 /// Takes events. Clones put into the same queue.
@@ -131,8 +133,8 @@ impl Outbox {
         Ok((outbox.clone(), Running { outbox, journal, delivery, closed, drain }))
     }
 
-    /// Puts an event into the queue, at once: nobody waits for a disk. It is written within a moment; what is still in
-    /// the queue when the program is killed is lost.
+    /// Puts an event into the queue, at once: nobody waits for a disk. It is written within a moment, where many come
+    /// with those of some 20 ms; what is still in the queue when the program is killed is lost.
     ///
     /// # Errors
     /// There is no room in the queue, or the program stops. If the disk has no room, that is counted later.

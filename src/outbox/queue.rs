@@ -14,25 +14,26 @@ use crate::metrics::OutboxCounts;
 /// Events that are accepted or refused together.
 pub(super) struct Group {
     events: Vec<Event>,
+    number: usize,
     told: Option<oneshot::Sender<Result<(), Refused>>>,
 }
 
 impl Group {
-    /// Its events, as accepted now.
-    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+    /// Takes its events out, as accepted now.
+    pub(super) fn records(&mut self) -> impl Iterator<Item = Record> {
         let accepted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.events.iter().map(move |event| Record::of(event, accepted))
+        std::mem::take(&mut self.events).into_iter().map(move |event| Record::of(event, accepted))
     }
 
     /// Counts that it is not accepted, and says so to whoever waits.
     pub(super) fn refuse(self, why: Refused, counts: &OutboxCounts) {
-        counts.count(why.fate(), self.events.len() as u64);
+        counts.count(why.fate(), self.number as u64);
         self.tell(Err(why));
     }
 
-    /// How many events it has.
+    /// How many events it has, or had.
     pub(super) fn len(&self) -> usize {
-        self.events.len()
+        self.number
     }
 
     /// Tells whoever waits what became of the events.
@@ -55,6 +56,9 @@ pub(super) struct Queue {
 struct Waiting {
     groups: Vec<Group>,
     events: usize,
+    /// So many events wake the thread, or one group whose caller waits: each waking takes time from visitors.
+    enough: usize,
+    is_woken: bool,
     is_closed: bool,
 }
 
@@ -69,14 +73,16 @@ impl Queue {
         if state.is_closed {
             return Err(Refused::Stopping);
         }
-        if state.events + events.len() > MOST_QUEUED {
+        let number = events.len();
+        if state.events + number > MOST_QUEUED {
             return Err(Refused::Busy);
         }
-        state.events += events.len();
-        state.groups.push(Group { events, told });
-        let was_empty = state.groups.len() == 1;
+        state.events += number;
+        let wakes = !state.is_woken && (told.is_some() || state.events >= state.enough);
+        state.is_woken |= wakes;
+        state.groups.push(Group { events, number, told });
         drop(state);
-        if was_empty {
+        if wakes {
             self.changed.notify_one();
         }
         Ok(())
@@ -84,16 +90,28 @@ impl Queue {
 
     /// Takes nothing more; what is there is still written.
     pub(super) fn close(&self) {
-        self.lock().is_closed = true;
+        let mut state = self.lock();
+        (state.is_closed, state.is_woken) = (true, true);
+        drop(state);
         self.changed.notify_one();
     }
 
-    /// Waits for events, at most for so long, and gives them with whether they are the last.
+    /// Waits for events, at most for so long, and gives them with whether they are the last. While many come of whom
+    /// nobody waits, those of a moment are given together; whoever comes alone is given at once.
     pub(super) fn take(&self, patience: Duration) -> (Vec<Group>, bool) {
-        let is_idle = |state: &mut Waiting| state.groups.is_empty() && !state.is_closed;
-        let waited = self.changed.wait_timeout_while(self.lock(), patience, is_idle);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.events = 0;
+        self.gather(MOMENT, patience)
+    }
+
+    fn gather(&self, moment: Duration, patience: Duration) -> (Vec<Group>, bool) {
+        let mut state = self.lock();
+        for (enough, patience) in [(MANY, moment), (1, patience)] {
+            if state.events < enough {
+                state.enough = enough;
+                let waited = self.changed.wait_timeout_while(state, patience, |state| !state.is_woken);
+                (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        (state.events, state.enough, state.is_woken) = (0, usize::MAX, state.is_closed);
         (std::mem::take(&mut state.groups), state.is_closed)
     }
 
@@ -104,3 +122,86 @@ impl Queue {
 
 /// At some 300 bytes each, 3 MB.
 const MOST_QUEUED: usize = 10_000;
+/// So many don't wait for more.
+const MANY: usize = MOST_QUEUED / 4;
+/// What a visitor's event waits for others, if some came just before: so many writes a second are no burden.
+const MOMENT: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::super::event::What;
+    use super::*;
+    use crate::link::Identity;
+
+    /// Longer than any test waits.
+    const EVER: Duration = Duration::from_secs(3600);
+
+    /// Adds events of whom nobody waits.
+    fn push(queue: &Queue, number: usize) {
+        let identity = || Identity::from_cookie(b"bob").unwrap().into_owned();
+        let event = |_| Event { site: "s".into(), person: identity(), what: What::Alias(identity()), at: 0 };
+        queue.push((0..number).map(event).collect(), None).unwrap();
+    }
+
+    /// How many groups come, in the time that is given.
+    fn taken(queue: &Queue, moment: Duration, patience: Duration) -> usize {
+        queue.gather(moment, patience).0.len()
+    }
+
+    #[test]
+    fn visitors_events_wake_nobody_until_there_are_many() {
+        let queue = Queue::default();
+        assert_eq!(taken(&queue, Duration::ZERO, Duration::ZERO), 0);
+        for _ in 0..10 {
+            push(&queue, 10);
+        }
+        assert!(!queue.lock().is_woken);
+        assert_eq!(taken(&queue, Duration::ZERO, EVER), 10);
+        push(&queue, MANY);
+        assert_eq!(taken(&queue, EVER, EVER), 1);
+        push(&queue, MANY - 1);
+        assert!(!queue.lock().is_woken);
+    }
+
+    /// How many groups come to a thread that waits for ever, when one event is there, another one comes, and then this.
+    fn woken_by(comes: impl Fn(&Queue)) -> usize {
+        let queue = Arc::<Queue>::default();
+        assert_eq!(taken(&queue, Duration::ZERO, Duration::ZERO), 0);
+        push(&queue, 1);
+        let thread = thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || taken(&queue, EVER, EVER)
+        });
+        push(&queue, 1);
+        comes(&queue);
+        thread.join().unwrap()
+    }
+
+    #[test]
+    fn what_can_not_wait_comes_at_once_with_all_that_is_there() {
+        assert_eq!(woken_by(|queue| queue.push(Vec::new(), Some(oneshot::channel().0)).unwrap()), 3, "a caller");
+        assert_eq!(woken_by(|queue| (0..MANY / 10).for_each(|_| push(queue, 10))), 2 + MANY / 10, "many events");
+        assert_eq!(woken_by(Queue::close), 2, "the end");
+    }
+
+    #[test]
+    fn one_event_after_a_while_is_taken_at_once() {
+        let queue = Arc::<Queue>::default();
+        for _ in 0..3 {
+            let thread = thread::spawn({
+                let queue = Arc::clone(&queue);
+                move || taken(&queue, Duration::ZERO, EVER)
+            });
+            push(&queue, 1);
+            assert_eq!(thread.join().unwrap(), 1);
+        }
+        push(&queue, 1);
+        queue.close();
+        assert!(queue.push(Vec::new(), None).is_err());
+        assert!(matches!(queue.gather(EVER, EVER), (groups, true) if groups.len() == 1));
+        assert!(matches!(queue.gather(EVER, EVER), (groups, true) if groups.is_empty()));
+    }
+}

@@ -7,9 +7,10 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
+use super::cursor::{Cursor, Kept};
 use super::held::{Held, Whom};
 use super::source::Source;
-use super::store::{Cursor, Kept, Store};
+use super::store::Store;
 
 /// Who stands behind, and from where he is read on.
 #[derive(Default)]
@@ -18,23 +19,28 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    /// Whether events of one of these sites may come into memory that are not read yet: it does not stand behind.
+    pub(super) fn wants<'s>(&self, held: &Held, mut sites: impl Iterator<Item = &'s str>) -> bool {
+        sites.any(|name| !self.behind.contains_key(&held.site(name)))
+    }
+
     /// Reads on by a little, and adds what comes into memory to `taken`, of each person in his order. Gives whether
-    /// there may be more. `sites` are those whose events can be delivered: while all of them stand behind, there is no
-    /// hurry.
+    /// there may be more. While nobody is `wanted`, it is read only for those who stand behind.
     ///
     /// # Errors
     /// The journal can't be read on. What was taken before counts.
-    pub(super) fn read<'s>(
+    pub(super) fn read(
         &mut self,
         source: &mut Source,
         held: &mut Held,
-        sites: impl Iterator<Item = &'s str>,
+        is_wanted: bool,
         taken: &mut Vec<Kept>,
     ) -> io::Result<bool> {
         match source {
             // What a store gave it does not give again, so there is one room for all.
             Source::Stream(stream) => {
-                let kept = stream.read(READ_BYTES.min(held.room()));
+                let most = if is_wanted { READ_BYTES.min(held.room()) } else { 0 };
+                let kept = stream.read(most);
                 for kept in &kept {
                     held.add(kept);
                 }
@@ -43,8 +49,6 @@ impl Reader {
             }
             Source::Journal(store, cursor) => {
                 let has_caught_up = self.catch_up(store, cursor, held, taken)?;
-                let mut sites = sites.map(|name| held.site(name)).peekable();
-                let is_wanted = sites.peek().is_none() || sites.any(|site| !self.behind.contains_key(&site));
                 Ok(is_wanted && self.read_on(store, cursor, held, taken)? || has_caught_up)
             }
         }
@@ -59,7 +63,7 @@ impl Reader {
         taken: &mut Vec<Kept>,
     ) -> io::Result<bool> {
         let before = cursor.mark();
-        let kept = store.read(cursor, READ_BYTES)?;
+        let kept = cursor.read(store, READ_BYTES)?;
         let (is_any, mut taking) = (!kept.is_empty(), HashSet::new());
         for kept in kept {
             let person = held.person(&kept.record);
@@ -79,7 +83,7 @@ impl Reader {
             // A person is read up to where his site is, and a site up to where all are.
             let end = self.behind.get(&whom.site()).unwrap_or(front).place();
             let before = cursor.mark();
-            let read = store.read(&mut cursor, READ_BYTES);
+            let read = cursor.read(store, READ_BYTES);
             if read.as_ref().map_or(true, |kept| !kept.is_empty() && cursor.place() < end) {
                 self.behind.insert(*whom, if read.is_ok() { cursor } else { before.mark() });
             }
@@ -163,8 +167,16 @@ mod tests {
         /// Reads all that there is room for.
         fn read(&mut self) -> Vec<Kept> {
             let mut taken = Vec::new();
-            while self.reader.read(&mut self.source, &mut self.held, ["a", "b"].into_iter(), &mut taken).unwrap() {}
-            taken
+            loop {
+                let is_wanted = self.wants();
+                if !self.reader.read(&mut self.source, &mut self.held, is_wanted, &mut taken).unwrap() {
+                    return taken;
+                }
+            }
+        }
+
+        fn wants(&self) -> bool {
+            self.reader.wants(&self.held, ["a", "b"].into_iter())
         }
 
         fn done(&mut self, kept: &Kept) {
@@ -210,6 +222,15 @@ mod tests {
             let expected: Vec<u64> = (0..=24_000).filter(|number| number % 5 == rest).collect();
             assert!(delivered[&("a".to_owned(), person.to_owned())] == expected, "all of {person}'s, in their order");
         }
+    }
+
+    #[test]
+    fn what_nobody_wants_is_not_read() {
+        let mut reading = Reading::of([("a", "bob", 1)]);
+        let mut taken = Vec::new();
+        let Reading { source, reader, held, .. } = &mut reading;
+        assert!(!reader.read(source, held, false, &mut taken).unwrap() && taken.is_empty());
+        assert!(reader.read(source, held, true, &mut taken).unwrap() && taken.len() == 1);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cursor::Cursor;
 use super::dead_letters::LetterId;
 use super::segments::Place;
-use super::store::{Cursor, Store};
+use super::store::Store;
 use super::stream::Stream;
 
 /// One of the two.

@@ -11,9 +11,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::event::Record;
 use super::files::{self, private};
-use super::frame::{self, Found, Frames, HEADER, LONGEST};
+use super::frame::{self, Found, Frames, HEADER};
 use super::notes::Notes;
 use super::segments::{Place, Segment, Segments, Size};
 use crate::metrics::{Fate, OutboxCounts};
@@ -22,39 +21,9 @@ use crate::metrics::{Fate, OutboxCounts};
 pub(super) struct Store {
     directory: PathBuf,
     segments: Mutex<Segments>,
-    counts: Arc<OutboxCounts>,
+    pub counts: Arc<OutboxCounts>,
     /// Held for as long as the program runs, so that no other one writes here.
     _lock: File,
-}
-
-/// How far somebody has read.
-#[derive(Default)]
-pub(super) struct Cursor {
-    next: Option<(Place, u64)>,
-    file: Option<(u64, File)>,
-    /// The latest segment in which a part was passed over.
-    damaged: Option<u64>,
-    /// Whether somebody else reads these parts too, and says what is damaged there.
-    is_second: bool,
-}
-
-impl Cursor {
-    /// The same place, for another reader.
-    pub(super) fn mark(&self) -> Self {
-        Self { next: self.next, file: None, damaged: self.damaged, is_second: true }
-    }
-
-    /// The place of the next record; `None` before the first.
-    pub(super) fn place(&self) -> Option<Place> {
-        self.next.map(|(place, _)| place)
-    }
-}
-
-/// A record that was read, and how many bytes it takes.
-pub(super) struct Kept {
-    pub place: Place,
-    pub record: Record,
-    pub bytes: usize,
 }
 
 impl Store {
@@ -197,88 +166,6 @@ impl Store {
         fs::remove_file(file).is_ok() && written
     }
 
-    /// Reads on, up to `most` bytes or one record. What was delivered is left out; nothing comes where the journal
-    /// ends.
-    pub(super) fn read(&self, cursor: &mut Cursor, most: usize) -> io::Result<Vec<Kept>> {
-        while let Some((place, from, to)) = self.part(cursor) {
-            let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(usize::MAX).min(most.max(LONGEST + 8))];
-            self.file(cursor, place.segment)?.read_exact_at(&mut bytes, from)?;
-            // Behind damage records have other numbers than those that were noted.
-            let is_shifted = cursor.damaged == Some(place.segment);
-            let (kept, whole, next) = self.kept(&bytes, place, is_shifted);
-            if whole == 0 {
-                self.pass_over(cursor, place, from, to)?;
-                continue;
-            }
-            cursor.next = Some((next, from + whole as u64));
-            if !kept.is_empty() {
-                return Ok(kept);
-            }
-        }
-        Ok(Vec::new())
-    }
-
-    /// Goes on behind what is damaged. What was there still counts as waiting, so that the segment stays until the next
-    /// start, which mends it and keeps a copy.
-    fn pass_over(&self, cursor: &mut Cursor, place: Place, from: u64, to: u64) -> io::Result<()> {
-        let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(usize::MAX)];
-        self.file(cursor, place.segment)?.read_exact_at(&mut bytes, from)?;
-        let torn = Frames::of(&bytes).pass_over().len();
-        if !cursor.is_second {
-            self.counts.count(Fate::Torn, 1);
-            let file = self.path(place.segment, JOURNAL);
-            let file = file.display();
-            tracing::error!(%file, from, bytes = torn, "a part of the journal is damaged, and passed over: the next start mends it");
-        }
-        cursor.next = Some((Place { number: place.number + 1, ..place }, from + torn as u64));
-        cursor.damaged = Some(place.segment);
-        Ok(())
-    }
-
-    /// The whole records among some bytes, how many bytes those are, and the place behind them.
-    fn kept(&self, bytes: &[u8], mut place: Place, is_shifted: bool) -> (Vec<Kept>, usize, Place) {
-        let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
-        let mut frames = Frames::of(bytes);
-        let segments = self.lock();
-        let notes = segments.get(place.segment).map(|segment| &segment.notes);
-        for frame in frames.by_ref() {
-            if notes.is_some_and(|notes| is_shifted || !notes.has(place.number)) {
-                match serde_json::from_slice(frame) {
-                    Ok(record) => kept.push(Kept { place, record, bytes: frame.len() }),
-                    Err(_) => unreadable.push(place),
-                }
-            }
-            place.number += 1;
-        }
-        drop(segments);
-        for place in unreadable {
-            // Its checksum was right, so another version has written it.
-            self.counts.count(Fate::Torn, 1);
-            self.done(place);
-        }
-        (kept, frames.whole, place)
-    }
-
-    /// From where to where to read next; `None` at the end of the journal.
-    fn part(&self, cursor: &Cursor) -> Option<(Place, u64, u64)> {
-        let segments = self.lock();
-        let (place, offset) = cursor.next.unwrap_or((Place { segment: 0, number: 0 }, 0));
-        // Of the segment where the cursor stands the rest, of one behind it all.
-        segments.from(place.segment).find_map(|(number, segment)| {
-            let begin = (Place { segment: number, number: 0 }, HEADER.len() as u64);
-            let (place, from) = if number == place.segment { (place, offset) } else { begin };
-            (from < segment.bytes).then_some((place, from, segment.bytes))
-        })
-    }
-
-    fn file<'c>(&self, cursor: &'c mut Cursor, number: u64) -> io::Result<&'c File> {
-        let file = match cursor.file.take() {
-            Some((known, file)) if known == number => file,
-            _ => File::open(self.path(number, JOURNAL))?,
-        };
-        Ok(&cursor.file.insert((number, file)).1)
-    }
-
     /// Takes a segment away. Of the newest only what it held: its number must not be given again.
     fn clear(&self, segments: &mut Segments, number: u64) {
         let (journal, notes) = (self.path(number, JOURNAL), self.path(number, NOTES));
@@ -297,7 +184,8 @@ impl Store {
         }
     }
 
-    fn path(&self, number: u64, kind: &str) -> PathBuf {
+    /// The file of a kind that belongs to a segment.
+    pub(super) fn path(&self, number: u64, kind: &str) -> PathBuf {
         self.directory.join(named(number, kind))
     }
 
@@ -307,7 +195,8 @@ impl Store {
         self.counts.holds(left, bytes);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Segments> {
+    /// What is known of the segments.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Segments> {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -391,12 +280,13 @@ fn numbered(directory: &Path, kind: &str) -> io::Result<BTreeMap<u64, PathBuf>> 
     Ok(files)
 }
 
-const JOURNAL: &str = "journal";
+pub(super) const JOURNAL: &str = "journal";
 const NOTES: &str = "delivered";
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::Kind;
+    use super::super::cursor::Cursor;
+    use super::super::event::{Kind, Record};
     use super::super::frame;
     use super::*;
     use crate::metrics::Metrics;
@@ -424,7 +314,7 @@ mod tests {
     fn rest(store: &Store, cursor: &mut Cursor) -> Vec<(u32, Place)> {
         let mut all = Vec::new();
         loop {
-            let kept = store.read(cursor, 200).unwrap();
+            let kept = cursor.read(store, 200).unwrap();
             if kept.is_empty() {
                 return all;
             }
@@ -605,7 +495,7 @@ mod tests {
             add(&store, &mut writer, segment * 10..segment * 10 + 10);
             store.seal(&writer);
         }
-        let first = store.read(&mut cursor, 1).unwrap();
+        let first = cursor.read(&store, 1).unwrap();
         store.done(first[0].place);
         let (gone, left) = (store.drop_oldest(), store.drop_oldest());
         assert!(gone.is_some_and(|lost| lost == 9) && left == Some(10));

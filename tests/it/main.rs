@@ -44,6 +44,7 @@ mod logs;
 mod machine;
 mod mint;
 mod outbox;
+mod outbox_site;
 mod outbox_stream;
 mod package;
 mod prometheus;

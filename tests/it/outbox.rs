@@ -1,243 +1,21 @@
 //! Events on their way to KISSmetrics: what is accepted arrives, whatever fails.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{ChildStdin, Command, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use crosslink::link::Identity;
-use crosslink::metrics::Metrics;
-use crosslink::outbox::{Event, Outbox, Properties, What};
-use crosslink::sink::Sink;
-use tempfile::{NamedTempFile, TempDir};
-use tokio::runtime;
-use tokio_util::sync::CancellationToken;
-
 use crate::kissmetrics::{Kissmetrics, Mood};
 use crate::machine::may_make_namespaces;
-use crate::support::{Client, PATIENCE, Program, Service, crosslink, eventually, log_file, needs, parse};
+use crate::outbox_site::{KEY, Run, Site, Source, command_of, number, started, told, value};
+use crate::support::{PATIENCE, Service, crosslink, eventually, needs};
 use crate::tls_client;
-
-const KEY: &str = "0123456789abcdef0123456789abcdef01234567";
-
-/// A folder with a journal, a key and a configuration.
-pub struct Site {
-    pub folder: TempDir,
-    pub config: String,
-}
-
-impl Site {
-    /// `more` stands under `outbox`.
-    fn new(endpoint: &str, more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = folder.path().join("journal");
-        fs::create_dir(&journal).unwrap();
-        Self::at(folder, &format!("directory: {}", journal.display()), endpoint, more)
-    }
-
-    /// Without a journal: `place` says where events wait.
-    pub fn at(folder: TempDir, place: &str, endpoint: &str, more: &str) -> Self {
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        fs::write(path("key"), format!("{KEY}\n")).unwrap();
-        let config = format!(
-            "listen: 127.0.0.1:0
-outbox: {{ {place}, timeout: 500ms{more} }}
-pairs:
-  - origin: www.yoursite.com
-    destination: checkout.yoursite.com
-    kissmetrics: {{ key_file: {}, endpoint: '{endpoint}' }}
-",
-            path("key"),
-        );
-        fs::write(path("crosslink.yaml"), &config).unwrap();
-        Self { folder, config }
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.folder.path().join("journal")
-    }
-
-    /// The segments of the journal, the oldest first.
-    fn segments(&self) -> Vec<PathBuf> {
-        let files = fs::read_dir(self.journal()).unwrap().map(|file| file.unwrap().path());
-        let mut segments: Vec<_> = files.filter(|file| file.extension().is_some_and(|e| e == "journal")).collect();
-        segments.sort();
-        segments
-    }
-
-    /// The records in the journal.
-    fn texts(&self) -> Vec<String> {
-        let read = |file: &PathBuf| fs::read(file).unwrap()[19..].to_vec();
-        let bytes: Vec<u8> = self.segments().iter().flat_map(read).collect();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        text.split("{\"site\"").skip(1).map(str::to_owned).collect()
-    }
-
-    /// With the server API.
-    pub fn with_api(mut self) -> Self {
-        let token = self.folder.path().join("token");
-        fs::write(&token, TOKEN).unwrap();
-        self.config = format!("{}api: {{ token_file: {} }}\n", self.config, token.display());
-        self
-    }
-
-    pub fn serve(&self) -> Served {
-        let mut service = Service::serve(crosslink(), &self.config, None);
-        service.listening(1);
-        Served(service)
-    }
-
-    /// Runs `crosslink outbox` and gives whether it succeeded and what it printed.
-    pub fn command(&self, arguments: &[&str]) -> (bool, String) {
-        let config = self.folder.path().join("crosslink.yaml");
-        let output = crosslink().arg("outbox").args(arguments).arg("--config").arg(config).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8(said).unwrap())
-    }
-}
-
-/// A process that has an outbox, and accepts the events that it is told.
-pub struct Source {
-    pub program: Program,
-    log: NamedTempFile,
-    tell: Option<ChildStdin>,
-    pub answers: Receiver<String>,
-}
-
-/// An event for [`Source`]: its number, the person, and what else stands in a line.
-#[derive(Clone)]
-pub struct Told {
-    person: String,
-    what: String,
-    at: u64,
-}
-
-impl Source {
-    pub fn start(site: &Site) -> Self {
-        Self::start_in(Command::new(std::env::current_exe().unwrap()), site)
-    }
-
-    /// `command` is this program, or runs it.
-    fn start_in(mut command: Command, site: &Site) -> Self {
-        command.args(["--exact", "outbox::accepts_what_it_is_told", "--nocapture"]);
-        command.env(SOURCE, &site.config).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let log = log_file("outbox");
-        let mut program = Program::spawn(command.stderr(log.reopen().unwrap()));
-        let stdout = BufReader::new(program.child.stdout.take().unwrap());
-        let (tell, answers) = channel();
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                let _ = line.strip_prefix("event ").map(|line| tell.send(line.to_owned()));
-            }
-        });
-        let tell = program.child.stdin.take();
-        Self { program, log, tell, answers }
-    }
-
-    /// What it said about itself.
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-
-    pub fn tell(&mut self, number: usize, event: &Told) {
-        let Told { person, what, at } = event;
-        let line = format!("{number}\t{at}\t{person}\t{what}\n");
-        // A process that was killed is not told any more.
-        let _ = self.tell.as_mut().unwrap().write_all(line.as_bytes());
-    }
-
-    /// Tells an event and waits until it is accepted, or why not.
-    pub fn ask(&mut self, event: &Told) -> String {
-        self.tell(0, event);
-        let answer = self.answers.recv_timeout(PATIENCE).unwrap();
-        answer.strip_prefix("0 ").unwrap().to_owned()
-    }
-
-    pub fn accept(&mut self, event: &Told) {
-        assert_eq!(self.ask(event), "accepted");
-    }
-
-    /// Ends it in peace.
-    pub fn finish(mut self) {
-        drop(self.tell.take());
-        let ended = eventually("its end", || self.program.child.try_wait().unwrap());
-        assert!(ended.success());
-    }
-}
-
-const SOURCE: &str = "CROSSLINK_TEST_OUTBOX";
-
-/// Started by [`Source`], it has an outbox and accepts an event for each line of stdin. Started with the other tests,
-/// it has nothing to do.
-#[test]
-fn accepts_what_it_is_told() {
-    let Ok(config) = std::env::var(SOURCE) else { return };
-    let log = Sink::spawn(io::stderr()).unwrap();
-    tracing_subscriber::fmt().json().with_writer(move || log.clone()).init();
-    let config = parse(&config);
-    let site = config.linker.pairs().find_map(|pair| pair.kissmetrics.clone()).unwrap();
-    let settings = config.fixed.outbox.unwrap();
-    let sites = Arc::new(ArcSwap::from_pointee(config.sites));
-    let counts = Metrics::new(1).add_outbox();
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let lines = {
-        let (send, lines) = tokio::sync::mpsc::unbounded_channel();
-        thread::spawn(move || io::stdin().lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
-        lines
-    };
-    runtime.block_on(async move {
-        let drain = config.fixed.limits.drain;
-        let (outbox, running) = Outbox::start(&settings, sites, counts, CancellationToken::new(), drain).unwrap();
-        let mut lines = lines;
-        while let Some(line) = lines.recv().await {
-            let parts: Vec<&str> = line.split('\t').collect();
-            let [number, at, person, what @ ..] = parts.as_slice() else { panic!("{line}") };
-            let event =
-                Event { site: site.clone(), person: identity(person), what: read(what), at: at.parse().unwrap() };
-            let (outbox, number) = (outbox.clone(), (*number).to_owned());
-            tokio::spawn(async move {
-                let answer = outbox.accept_durably(vec![event]).await;
-                let answer = answer.map_or_else(|refused| format!("{refused:?}"), |()| "accepted".to_owned());
-                // Not one that is shown only when a test fails.
-                let _ = writeln!(io::stdout(), "event {number} {answer}");
-            });
-        }
-        running.finish().await;
-    });
-}
-
-fn identity(text: &str) -> Identity<'static> {
-    Identity::from_cookie(text.replace('%', "%25").as_bytes()).unwrap().into_owned()
-}
-
-fn read(what: &[&str]) -> What {
-    let named = |named: &[&str]| {
-        let named = named.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned()));
-        Properties::new(named.collect()).unwrap()
-    };
-    match what {
-        ["alias", other] => What::Alias(identity(other)),
-        ["record", name, properties @ ..] => What::Record { name: (*name).to_owned(), properties: named(properties) },
-        ["set", properties @ ..] => What::Set { properties: named(properties) },
-        _ => panic!("{what:?}"),
-    }
-}
-
-pub fn told(person: &str, what: &str) -> Told {
-    Told { person: person.to_owned(), what: what.to_owned(), at: 1_763_769_600 }
-}
 
 #[test]
 fn requests_are_what_the_vendor_documents() {
-    let service = Kissmetrics::start(Mood::Fine);
-    let site = Site::new(&service.endpoint(), "");
-    let mut source = Source::start(&site);
+    let (service, _site, mut source) = started(Mood::Fine);
     for (person, what, path, rest) in [
         (
             "Xy/Z+0123456789abcdefghijkl=",
@@ -268,88 +46,12 @@ fn requests_are_what_the_vendor_documents() {
     assert_eq!(service.told().len(), 5);
 }
 
-/// The events of a run, each of its own name, so that all can be told apart at the other end.
-pub struct Run {
-    pub persons: usize,
-    pub sent: usize,
-    pub accepted: HashSet<usize>,
-}
-
-impl Run {
-    pub fn event(&self, number: usize) -> Told {
-        let person = number * 7919 % self.persons;
-        let what = format!("record\tevent {number}\tperson\t{person}");
-        Told { person: format!("person+{person}@yoursite.com"), what, at: 1_763_769_600 + number as u64 }
-    }
-
-    /// Tells events, up to a hundred at a time, until so many in all are accepted.
-    pub fn tell(&mut self, source: &mut Source, accepted: usize) {
-        let mut open = 0;
-        while self.accepted.len() < accepted {
-            while open < (accepted - self.accepted.len()).min(100) {
-                source.tell(self.sent, &self.event(self.sent));
-                self.sent += 1;
-                open += 1;
-            }
-            self.note(&source.answers.recv_timeout(PATIENCE).unwrap());
-            open -= 1;
-        }
-    }
-
-    pub fn note(&mut self, answer: &str) {
-        let (number, answer) = answer.split_once(' ').unwrap();
-        assert_eq!(answer, "accepted");
-        self.accepted.insert(number.parse().unwrap());
-    }
-
-    /// The accepted events that a service was not told.
-    pub fn missing(&self, service: &Kissmetrics) -> HashSet<usize> {
-        let told: HashSet<_> = service.told().iter().map(|target| number(target)).collect();
-        self.accepted.difference(&told).copied().collect()
-    }
-
-    /// Looks at all that a service was told: each accepted event at least once, none of another person, and the events
-    /// of each person in their order when they come for the first time.
-    pub fn judge(&self, service: &Kissmetrics) {
-        let mut first = HashSet::new();
-        let mut last = HashMap::new();
-        let told = service.told();
-        for target in &told {
-            let number = number(target);
-            let Told { person, at, .. } = self.event(number);
-            let name = person.trim_start_matches("person+").split('@').next().unwrap();
-            let expected =
-                format!("/e?_k={KEY}&_p=person%2B{name}%40yoursite.com&_n=event%20{number}&_t={at}&_d=1&person={name}");
-            assert_eq!(*target, expected);
-            if first.insert(number) {
-                let before = last.insert(person, number);
-                assert!(before < Some(number), "{before:?} came before {number}");
-            }
-        }
-        let missing = self.missing(service);
-        assert!(missing.is_empty(), "{} of {} are lost: {missing:?}", missing.len(), self.accepted.len());
-        println!(
-            "{} events told, {} accepted, {} requests, {} taken note of, of {} events, each of its person and in its order",
-            self.sent,
-            self.accepted.len(),
-            service.asked(),
-            told.len(),
-            first.len()
-        );
-    }
-}
-
-/// The number of an event of a [`Run`].
-fn number(target: &str) -> usize {
-    target.split("&_n=event%20").nth(1).unwrap().split('&').next().unwrap().parse().unwrap()
-}
-
 /// Tells an outbox so many events, and kills it so many times meanwhile, while the service fails in every way that it
 /// can. What was accepted must arrive all the same. For `endurance`.
 pub fn is_killed(events: usize, kills: usize, durability: &str) {
     let service = Kissmetrics::start(Mood::Moody);
     let site = Site::new(&service.endpoint(), &format!(", parallel: 64, durability: {durability}"));
-    let mut run = Run { persons: events / 8, sent: 0, accepted: HashSet::new() };
+    let mut run = Run::of(events / 8);
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for kill in 1..=kills {
         let mut source = Source::start(&site);
@@ -370,18 +72,12 @@ pub fn is_killed(events: usize, kills: usize, durability: &str) {
     }
     let mut source = Source::start(&site);
     run.tell(&mut source, events);
-    let started = Instant::now();
-    let arrive = |left: usize| {
-        while run.missing(&service).len() > left && started.elapsed() < PATIENCE * 10 {
-            thread::sleep(PATIENCE / 100);
-        }
-    };
-    arrive(events / 10);
+    run.arrive(&service, events / 10);
     // So that the last ones need not wait for their next try.
     service.is(Mood::Fine);
     drop(source);
     let source = Source::start(&site);
-    arrive(0);
+    run.arrive(&service, 0);
     run.judge(&service);
     source.finish();
     assert_eq!(site.texts(), Vec::<String>::new(), "what was delivered stays on the disk");
@@ -417,14 +113,12 @@ fn in_batches_too_a_kill_takes_nothing_that_was_accepted() {
 
 #[test]
 fn a_new_key_is_taken_up_without_a_restart() {
-    let service = Kissmetrics::start(Mood::Silent);
-    let site = Site::new(&service.endpoint(), "");
-    let mut source = Source::start(&site);
+    let (service, site, mut source) = started(Mood::Silent);
     for person in ["bob", "anna", "eve"] {
         source.accept(&told(person, "alias\tcarol"));
     }
     drop(source);
-    let mut served = serve(&site);
+    let served = site.serve();
     eventually("the events", || served.page("/").contains("3 events wait").then_some(()));
     let new = KEY.replace('0', "f");
     fs::write(site.folder.path().join("key"), &new).unwrap();
@@ -433,23 +127,20 @@ fn a_new_key_is_taken_up_without_a_restart() {
     service.is(Mood::Fine);
     eventually("all of them", || (service.counted() == 3).then_some(()));
     assert!(service.told().iter().all(|target| target.starts_with(&format!("/a?_k={new}&"))), "{:?}", service.told());
-    served.0.program.signal("TERM");
-    assert_eq!(served.0.exit(), Some(0));
+    served.finish();
     assert_eq!(site.texts(), Vec::<String>::new());
 }
 
 #[test]
 fn events_of_a_site_that_is_gone_wait_for_it() {
-    let service = Kissmetrics::start(Mood::Silent);
-    let site = Site::new(&service.endpoint(), "");
-    let mut source = Source::start(&site);
+    let (service, site, mut source) = started(Mood::Silent);
     source.accept(&told("bob", "alias\tcarol"));
     drop(source);
     service.is(Mood::Fine);
     let file = site.folder.path().join("crosslink.yaml");
     fs::copy(site.folder.path().join("key"), site.folder.path().join("other")).unwrap();
     let moved = Site { config: site.config.replace("/key,", "/other,"), ..site };
-    let mut served = moved.serve();
+    let served = moved.serve();
     served.0.said("events wait for a site that no pair has");
     let metrics = served.metrics();
     for (name, expected) in [("waiting", 1), ("dead_letters", 0), ("open_circuits", 1)] {
@@ -460,15 +151,12 @@ fn events_of_a_site_that_is_gone_wait_for_it() {
     eventually("the event", || (service.counted() == 1).then_some(()));
     let refused = value(&served.metrics(), "crosslink_outbox_deliveries_total{result=\"refused\"}");
     assert_eq!(refused, 0);
-    served.0.program.signal("TERM");
-    assert_eq!(served.0.exit(), Some(0));
+    served.finish();
 }
 
 #[test]
 fn what_was_refused_at_a_site_that_is_gone_is_sent_to_another() {
-    let service = Kissmetrics::start(Mood::Status(400));
-    let site = Site::new(&service.endpoint(), "");
-    let mut source = Source::start(&site);
+    let (service, site, mut source) = started(Mood::Status(400));
     source.accept(&told("bob", "alias\tcarol"));
     eventually("a dead letter", || site.command(&["list"]).1.ends_with("\n1 event\n").then_some(()));
     source.finish();
@@ -488,9 +176,7 @@ fn what_was_refused_at_a_site_that_is_gone_is_sent_to_another() {
 
 #[test]
 fn what_passes_is_tried_again_whatever_the_status() {
-    let service = Kissmetrics::start(Mood::Status(429));
-    let site = Site::new(&service.endpoint(), "");
-    let mut source = Source::start(&site);
+    let (service, _site, mut source) = started(Mood::Status(429));
     source.accept(&told("bob", "alias\tcarol"));
     eventually("a request", || (service.asked() > 0).then_some(()));
     service.is(Mood::Fine);
@@ -500,9 +186,7 @@ fn what_passes_is_tried_again_whatever_the_status() {
 
 #[test]
 fn the_first_failure_is_said_with_its_cause() {
-    let service = Kissmetrics::start(Mood::Status(503));
-    let site = Site::new(&service.endpoint(), "");
-    let mut source = Source::start(&site);
+    let (service, _site, mut source) = started(Mood::Status(503));
     source.accept(&told("bob", "alias\tcarol"));
     let said = eventually("a warning", || Some(source.log()).filter(|log| log.contains("did not take an event")));
     assert!(said.contains(&service.endpoint()) && said.contains("status 503") && !said.contains(KEY), "{said}");
@@ -532,7 +216,7 @@ fn nothing_is_lost_while_the_service_is_away() {
     let site = Site::new(&service.endpoint(), "");
     let address = service.address;
     drop(service);
-    let mut run = Run { persons: 7, sent: 0, accepted: HashSet::new() };
+    let mut run = Run::of(7);
     let mut source = Source::start(&site);
     run.tell(&mut source, 50);
     // It waits for nobody who does not answer.
@@ -549,10 +233,8 @@ fn nothing_is_lost_while_the_service_is_away() {
 
 #[test]
 fn a_service_that_is_down_is_asked_now_and_then() {
-    let service = Kissmetrics::start(Mood::Status(503));
-    let site = Site::new(&service.endpoint(), "");
-    let mut run = Run { persons: 500, sent: 0, accepted: HashSet::new() };
-    let mut source = Source::start(&site);
+    let mut run = Run::of(500);
+    let (service, _site, mut source) = started(Mood::Status(503));
     run.tell(&mut source, 500);
     let before = service.asked();
     thread::sleep(Duration::from_secs(2));
@@ -567,17 +249,15 @@ fn a_service_that_is_down_is_asked_now_and_then() {
 
 #[test]
 fn what_a_cut_left_half_written_is_taken_away_and_counted() {
-    let service = Kissmetrics::start(Mood::Silent);
-    let site = Site::new(&service.endpoint(), "");
-    let mut run = Run { persons: 3, sent: 0, accepted: HashSet::new() };
-    let mut source = Source::start(&site);
+    let mut run = Run::of(3);
+    let (service, site, mut source) = started(Mood::Silent);
     run.tell(&mut source, 10);
     drop(source);
     let [segment] = &site.segments()[..] else { panic!("{:?}", site.segments()) };
     let whole = fs::read(segment).unwrap();
     let torn = [&whole[..], &whole[19..60]].concat();
     fs::write(segment, torn).unwrap();
-    let served = serve(&site);
+    let served = site.serve();
     let metrics = served.metrics();
     assert_eq!(value(&metrics, "crosslink_outbox_waiting"), 10, "{metrics}");
     assert_eq!(value(&metrics, "crosslink_outbox_events_total{outcome=\"torn\"}"), 1, "{metrics}");
@@ -591,15 +271,13 @@ fn what_a_cut_left_half_written_is_taken_away_and_counted() {
 
 #[test]
 fn one_wrong_byte_takes_one_event_and_the_damaged_file_is_kept() {
-    let service = Kissmetrics::start(Mood::Silent);
-    let site = Site::new(&service.endpoint(), "");
-    let mut run = Run { persons: 3, sent: 0, accepted: HashSet::new() };
-    let mut source = Source::start(&site);
+    let mut run = Run::of(3);
+    let (service, site, mut source) = started(Mood::Silent);
     run.tell(&mut source, 30);
     drop(source);
     let [segment] = &site.segments()[..] else { panic!("{:?}", site.segments()) };
     let damaged = with_wrong_byte(segment, "event 4\"");
-    let served = serve(&site);
+    let served = site.serve();
     assert_eq!(value(&served.metrics(), "crosslink_outbox_waiting"), 29);
     assert_eq!(value(&served.metrics(), "crosslink_outbox_events_total{outcome=\"torn\"}"), 1);
     assert_eq!(fs::read(segment.with_extension("torn")).unwrap(), damaged);
@@ -613,16 +291,14 @@ fn one_wrong_byte_takes_one_event_and_the_damaged_file_is_kept() {
 
 #[test]
 fn a_damaged_header_stops_nobody() {
-    let service = Kissmetrics::start(Mood::Silent);
-    let site = Site::new(&service.endpoint(), "");
-    let mut source = Source::start(&site);
+    let (service, site, mut source) = started(Mood::Silent);
     source.accept(&told("bob", "alias\tanna"));
     drop(source);
     let [segment] = &site.segments()[..] else { panic!("{:?}", site.segments()) };
     with_wrong_byte(segment, "crosslink");
     fs::write(site.journal().join("dead-letters"), "this was never a file of dead letters").unwrap();
     service.is(Mood::Fine);
-    let served = serve(&site);
+    let served = site.serve();
     eventually("the event", || (service.counted() == 1).then_some(()));
     assert!(served.0.events().contains("00000001.torn"), "{}", served.0.events());
     assert!(site.journal().join("dead-letters.torn").exists());
@@ -630,9 +306,7 @@ fn a_damaged_header_stops_nobody() {
 
 #[test]
 fn of_damaged_dead_letters_all_others_stay_and_it_is_said() {
-    let service = Kissmetrics::start(Mood::Status(400));
-    let site = Site::new(&service.endpoint(), "");
-    let mut source = Source::start(&site);
+    let (_service, site, mut source) = started(Mood::Status(400));
     for number in 0..3 {
         source.accept(&told(&format!("bob{number}@bob.com"), "alias\tcarol"));
     }
@@ -652,7 +326,7 @@ fn of_damaged_dead_letters_all_others_stay_and_it_is_said() {
     let (done, said) = site.command(&["list"]);
     assert!(done && said.ends_with("\n1 event\n"), "{said}");
     with_wrong_byte(&file, "bob");
-    let served = serve(&site);
+    let served = site.serve();
     let said = served.0.events();
     assert!(said.contains("ERROR") && said.contains("dead-letters.torn-2"), "{said}");
 }
@@ -672,9 +346,7 @@ fn place(bytes: &[u8], text: &str) -> usize {
 
 #[test]
 fn commands_of_root_leave_the_files_to_the_service() {
-    let service = Kissmetrics::start(Mood::Status(400));
-    let site = Site::new(&service.endpoint(), "");
-    let mut source = Source::start(&site);
+    let (_service, site, mut source) = started(Mood::Status(400));
     for _ in 0..2 {
         source.accept(&told("bob", "alias\tcarol"));
     }
@@ -799,17 +471,9 @@ fn a_disk_that_the_journal_filled_has_room_once_its_events_are_delivered() {
     assert!(accepted.is_subset(&told), "{} accepted, {} arrived", accepted.len(), told.len());
 }
 
-/// A command that runs another one, to run this program.
-fn command_of(mut command: Command) -> Command {
-    command.arg(std::env::current_exe().unwrap());
-    command
-}
-
 #[test]
 fn what_is_refused_can_be_looked_at_sent_again_and_dropped() {
-    let service = Kissmetrics::start(Mood::Status(404));
-    let site = Site::new(&service.endpoint(), "");
-    let mut source = Source::start(&site);
+    let (service, site, mut source) = started(Mood::Status(404));
     for number in 0..3 {
         source.accept(&told(&format!("bob{number}@bob.com"), "alias\tcarol@carol.com"));
     }
@@ -856,9 +520,7 @@ fn the_service_is_believed_by_its_certificate() {
 
 #[test]
 fn only_one_program_has_an_outbox_and_no_key_is_anywhere() {
-    let service = Kissmetrics::start(Mood::Status(404));
-    let site = Site::new(&service.endpoint(), "");
-    let mut source = Source::start(&site);
+    let (_service, site, mut source) = started(Mood::Status(404));
     source.accept(&told("bob", "alias\tanna"));
     let mut second = crosslink();
     second.args(["serve", "--admin", "off", "--config"]).arg(site.folder.path().join("crosslink.yaml"));
@@ -874,44 +536,4 @@ fn only_one_program_has_an_outbox_and_no_key_is_anywhere() {
         assert_eq!(mode & 0o077, 0, "{}", file.path().display());
     }
     source.finish();
-}
-
-/// A `crosslink serve` with an outbox.
-pub struct Served(Service);
-
-fn serve(site: &Site) -> Served {
-    site.serve()
-}
-
-const TOKEN: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
-
-impl Served {
-    pub fn service(&self) -> &Service {
-        &self.0
-    }
-
-    pub fn metrics(&self) -> String {
-        self.page("/metrics")
-    }
-
-    /// Tells the server API something under a name.
-    pub fn post(&self, name: &str, body: &str) -> u16 {
-        let ask = format!(
-            "POST /v1/record HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
-             Content-Type: application/json\r\nIdempotency-Key: {name}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        Client::connect(self.0.admin()).send(ask.as_bytes()).reply().unwrap().status
-    }
-
-    /// What the operator's port answers.
-    pub fn page(&self, target: &str) -> String {
-        let ask = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        Client::connect(self.0.admin()).send(ask.as_bytes()).reply().unwrap().body
-    }
-}
-
-pub fn value(metrics: &str, name: &str) -> i64 {
-    let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    found.unwrap_or_else(|| panic!("{name} in {metrics}")).parse().unwrap()
 }

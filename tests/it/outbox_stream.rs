@@ -2,17 +2,35 @@
 
 use std::collections::HashSet;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::kissmetrics::{Kissmetrics, Mood};
-use crate::outbox::{Run, Site, Source, told, value};
+use crate::outbox_site::{Run, Site, Source, told, value};
 use crate::redis::Redis;
-use crate::support::{Client, PATIENCE, Service, crosslink, eventually, needs};
+use crate::support::{Client, PATIENCE, eventually, needs};
 
 /// A configuration whose events wait in a store. `more` stands under `outbox`.
 fn site(store: &Redis, service: &Kissmetrics, more: &str) -> Site {
     let place = format!("stream: '{}/crosslink'", store.address());
     Site::at(tempfile::tempdir().unwrap(), &place, &service.endpoint(), more)
+}
+
+/// A store, a service in some mood, and a configuration with both; `None` where no store can be started.
+fn started(mood: Mood, more: &str) -> Option<(Redis, Kissmetrics, Site)> {
+    if !needs(&["redis-server"]) {
+        return None;
+    }
+    let (store, service) = (Redis::start(&[]), Kissmetrics::start(mood));
+    let site = site(&store, &service, more);
+    Some((store, service, site))
+}
+
+/// Waits until so many crosslinks have all the parts.
+fn await_owners(store: &Redis, number: usize) {
+    eventually("all parts to have their owners", || {
+        let owners = owners(store);
+        (owners.len() == 16 && HashSet::<String>::from_iter(owners).len() == number).then_some(())
+    });
 }
 
 /// What the store says.
@@ -42,16 +60,10 @@ fn await_emptiness(store: &Redis) {
 
 #[test]
 fn of_two_that_share_a_stream_one_is_killed_and_nothing_is_lost() {
-    if !needs(&["redis-server"]) {
-        return;
-    }
-    let store = Redis::start(&[]);
-    let service = Kissmetrics::start(Mood::Moody);
-    let site = site(&store, &service, ", parallel: 64");
+    let Some((store, service, site)) = started(Mood::Moody, ", parallel: 64") else { return };
     let mut sources = [(); 2].map(|()| Source::start(&site));
-    let both = || (owners(&store).len() == 16 && HashSet::<String>::from_iter(owners(&store)).len() == 2).then_some(());
-    eventually("both to have parts", both);
-    let mut run = Run { persons: 50, sent: 0, accepted: HashSet::new() };
+    await_owners(&store, 2);
+    let mut run = Run::of(50);
     for kill in 0..4 {
         for turn in 0..4 {
             let accepted = run.accepted.len() + 50;
@@ -70,21 +82,13 @@ fn of_two_that_share_a_stream_one_is_killed_and_nothing_is_lost() {
         }
         // The third time at once, with the dead one's parts still its own, and else after the other one has them.
         if kill != 2 {
-            let one = || {
-                (owners(&store).len() == 16 && HashSet::<String>::from_iter(owners(&store)).len() == 1).then_some(())
-            };
-            eventually("the other one to have all", one);
+            await_owners(&store, 1);
         }
         sources[kill % 2] = Source::start(&site);
     }
-    let started = Instant::now();
-    while run.missing(&service).len() > 50 && started.elapsed() < PATIENCE * 4 {
-        thread::sleep(PATIENCE / 100);
-    }
+    run.arrive(&service, 50);
     service.is(Mood::Fine);
-    while !run.missing(&service).is_empty() && started.elapsed() < PATIENCE * 10 {
-        thread::sleep(PATIENCE / 100);
-    }
+    run.arrive(&service, 0);
     run.judge(&service);
     await_emptiness(&store);
     for source in sources {
@@ -96,31 +100,19 @@ fn of_two_that_share_a_stream_one_is_killed_and_nothing_is_lost() {
 
 #[test]
 fn one_that_is_held_up_mixes_nothing_when_it_goes_on() {
-    if !needs(&["redis-server"]) {
-        return;
-    }
-    let store = Redis::start(&[]);
-    let service = Kissmetrics::start(Mood::Moody);
-    let site = site(&store, &service, ", parallel: 64");
+    let Some((store, service, site)) = started(Mood::Moody, ", parallel: 64") else { return };
     let mut sources = [(); 2].map(|()| Source::start(&site));
-    let owners = |number: usize| {
-        let owners = owners(&store);
-        (owners.len() == 16 && HashSet::<String>::from_iter(owners).len() == number).then_some(())
-    };
-    eventually("both to have parts", || owners(2));
-    let mut run = Run { persons: 20, sent: 0, accepted: HashSet::new() };
+    await_owners(&store, 2);
+    let mut run = Run::of(20);
     run.tell(&mut sources[0], 200);
     sources[0].program.signal("STOP");
-    eventually("the other one to have all", || owners(1));
+    await_owners(&store, 1);
     run.tell(&mut sources[1], 300);
     sources[0].program.signal("CONT");
     run.tell(&mut sources[0], 400);
     service.is(Mood::Fine);
-    eventually("both to have parts again", || owners(2));
-    let started = Instant::now();
-    while !run.missing(&service).is_empty() && started.elapsed() < PATIENCE * 10 {
-        thread::sleep(PATIENCE / 100);
-    }
+    await_owners(&store, 2);
+    run.arrive(&service, 0);
     run.judge(&service);
     await_emptiness(&store);
     sources.into_iter().for_each(Source::finish);
@@ -128,13 +120,8 @@ fn one_that_is_held_up_mixes_nothing_when_it_goes_on() {
 
 #[test]
 fn what_one_accepts_another_delivers() {
-    if !needs(&["redis-server"]) {
-        return;
-    }
-    let store = Redis::start(&[]);
-    let service = Kissmetrics::start(Mood::Silent);
-    let site = site(&store, &service, "");
-    let mut run = Run { persons: 7, sent: 0, accepted: HashSet::new() };
+    let Some((store, service, site)) = started(Mood::Silent, "") else { return };
+    let mut run = Run::of(7);
     let mut source = Source::start(&site);
     run.tell(&mut source, 100);
     source.finish();
@@ -147,13 +134,30 @@ fn what_one_accepts_another_delivers() {
 }
 
 #[test]
+fn what_another_had_read_of_a_person_is_taken_over_a_part_at_a_time() {
+    let Some((store, service, site)) = started(Mood::Silent, "") else { return };
+    let mut run = Run::of(1);
+    let mut source = Source::start(&site);
+    await_owners(&store, 1);
+    run.tell(&mut source, 350);
+    let read = |part: u32| {
+        let pending = ["XPENDING", &format!("crosslink:{part}"), "crosslink", "-", "+", "1000"];
+        ask::<Vec<redis::Value>>(&store, &pending).len()
+    };
+    eventually("all to be read", || (0..16).find(|part| read(*part) == 350));
+    source.program.child.kill().unwrap();
+    service.is(Mood::Fine);
+    let other = Source::start(&site);
+    eventually("all of them", || run.missing(&service).is_empty().then_some(()));
+    run.judge(&service);
+    await_emptiness(&store);
+    assert_eq!(ask::<Vec<String>>(&store, &["KEYS", "crosslink:*:claim"]), Vec::<String>::new());
+    other.finish();
+}
+
+#[test]
 fn an_event_waits_for_the_key_that_it_was_meant_for() {
-    if !needs(&["redis-server"]) {
-        return;
-    }
-    let store = Redis::start(&[]);
-    let service = Kissmetrics::start(Mood::Silent);
-    let site = site(&store, &service, "");
+    let Some((store, service, site)) = started(Mood::Silent, "") else { return };
     let mut source = Source::start(&site);
     source.accept(&told("bob", "alias\tcarol"));
     source.finish();
@@ -183,13 +187,13 @@ fn while_the_store_is_away_events_are_refused_and_visitors_led_on() {
     let mut store = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
     let service = Kissmetrics::start(Mood::Silent);
     let site = site(&store, &service, "");
-    let mut run = Run { persons: 3, sent: 0, accepted: HashSet::new() };
+    let mut run = Run::of(3);
     let mut source = Source::start(&site);
     run.tell(&mut source, 20);
     store.kill();
     assert_eq!(source.ask(&run.event(9999)), "NoRoom");
-    let mut served = Service::serve(crosslink(), &site.config, None);
-    let address = served.listening(1)[0];
+    let mut served = site.serve();
+    let address = served.0.listening(1)[0];
     let head = "GET /go?to=https://checkout.yoursite.com/ HTTP/1.1\r\nHost: www.yoursite.com\r\n\r\n";
     assert_eq!(Client::connect(address).send(head.as_bytes()).reply().unwrap().status, 302);
     store.resume();
@@ -200,18 +204,12 @@ fn while_the_store_is_away_events_are_refused_and_visitors_led_on() {
     await_emptiness(&store);
     assert!(!service.told().iter().any(|target| target.contains("9999")));
     source.finish();
-    served.program.signal("TERM");
-    assert_eq!(served.exit(), Some(0));
+    served.finish();
 }
 
 #[test]
 fn a_store_that_hangs_holds_nobody_up_and_comes_back() {
-    if !needs(&["redis-server"]) {
-        return;
-    }
-    let store = Redis::start(&[]);
-    let service = Kissmetrics::start(Mood::Fine);
-    let site = site(&store, &service, "");
+    let Some((store, service, site)) = started(Mood::Fine, "") else { return };
     let mut source = Source::start(&site);
     source.accept(&told("bob", "alias\tanna"));
     store.signal("STOP");
@@ -225,12 +223,7 @@ fn a_store_that_hangs_holds_nobody_up_and_comes_back() {
 
 #[test]
 fn what_a_program_asks_again_under_the_same_name_counts_once() {
-    if !needs(&["redis-server"]) {
-        return;
-    }
-    let store = Redis::start(&[]);
-    let service = Kissmetrics::start(Mood::Fine);
-    let site = site(&store, &service, "");
+    let Some((store, service, site)) = started(Mood::Fine, "") else { return };
     let served = site.with_api().serve();
     let post = |name: &str| served.post(name, &format!(r#"{{"person":"bob","event":"{name}"}}"#));
     let state = || ask::<Option<String>>(&store, &["GET", "crosslink:last"]);
@@ -272,8 +265,8 @@ fn it_is_seen_whether_the_store_is_there_without_an_event() {
     assert!(accepting(0).contains("1 events wait, the oldest for "));
     old().unwrap();
     assert_eq!(served.post("order-2", r#"{"person":"bob","event":"Paid"}"#), 503);
-    served.service().said("\"task\":\"take events\"");
-    served.service().said("no events are accepted");
+    served.0.said("\"task\":\"take events\"");
+    served.0.said("no events are accepted");
     store.resume();
     accepting(1);
 }
@@ -340,12 +333,7 @@ fn a_full_stream_refuses_new_events_or_drops_the_oldest() {
 
 #[test]
 fn what_is_refused_is_found_from_anywhere() {
-    if !needs(&["redis-server"]) {
-        return;
-    }
-    let store = Redis::start(&[]);
-    let service = Kissmetrics::start(Mood::Status(404));
-    let site = site(&store, &service, "");
+    let Some((store, service, site)) = started(Mood::Status(404), "") else { return };
     let mut source = Source::start(&site);
     for number in 0..3 {
         source.accept(&told(&format!("bob{number}@bob.com"), "alias\tcarol@carol.com"));
@@ -359,6 +347,13 @@ fn what_is_refused_is_found_from_anywhere() {
     assert_eq!(site.command(&["retry", ids[0]]), (true, "1 event delivered\n".to_owned()));
     assert_eq!(site.command(&["drop", ids[1]]), (true, "1 event dropped\n".to_owned()));
     assert_eq!(site.command(&["retry", "--all"]), (true, "1 event delivered\n".to_owned()));
+    assert_eq!(site.command(&["list"]), (true, "0 events\n".to_owned()));
+    // What another version has written.
+    let _: u64 = ask(&store, &["HSET", "crosslink:dead", "odd", "{}"]);
+    let _: u64 = ask(&store, &["INCRBY", "crosslink:dead:bytes", "2"]);
+    assert!(!site.command(&["list"]).0);
+    let dropped = "0 events dropped\n1 event dropped that could not be read\n";
+    assert_eq!(site.command(&["drop", "--all"]), (true, dropped.to_owned()));
     assert_eq!(site.command(&["list"]), (true, "0 events\n".to_owned()));
     assert_eq!(ask::<u64>(&store, &["GET", "crosslink:dead:bytes"]), 0);
     await_emptiness(&store);

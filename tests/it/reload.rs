@@ -334,6 +334,25 @@ fn what_takes_a_restart_is_said() {
 }
 
 #[test]
+fn an_outbox_that_comes_with_a_reload_is_said_to_wait() {
+    let plain = leading_to("one.example");
+    let served = serve(&plain);
+    fs::write(served.path("key"), "0123456789abcdef0123456789abcdef01234567").unwrap();
+    fs::create_dir(served.path("box")).unwrap();
+    let with_outbox = plain
+        .replace("pairs:", "outbox: { directory: box }\npairs:")
+        .replace(", links", ", kissmetrics: { key_file: key }, links");
+    assert_eq!(served.reload(&with_outbox)["message"], READ_AGAIN);
+    let warned = |text: &str| {
+        let is_it = |event: &Value| event["level"] == "WARN" && event.to_string().contains(text);
+        eventually(text, || served.events().iter().any(is_it).then_some(()));
+    };
+    warned("\"keys\":\"outbox\"");
+    warned("KISSmetrics is told nothing until a restart");
+    assert!(!served.path("box/lock").exists());
+}
+
+#[test]
 fn a_warning_is_logged_with_its_hint_and_only_once() {
     let pair = |name: &str, destination: &str| {
         format!("  - name: {name}\n    origin: www.yoursite.com\n    destination: {destination}\n    landing: {{}}\n")

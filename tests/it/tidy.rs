@@ -116,7 +116,7 @@ fn whatever_logs_in_a_test_is_searched() {
     let but = [
         "support",
         "machine",
-        "outbox",
+        "outbox_site",
         "proxy",
         "redis",
         "webdriver",

@@ -47,6 +47,20 @@ impl StreamLetters {
         })
     }
 
+    /// Takes away those that can't be read, and gives how many there were.
+    pub(in super::super) fn remove_unreadable(&self) -> io::Result<usize> {
+        let mut server = self.lock();
+        let key = server.key("dead");
+        let mut letters: Vec<(Vec<u8>, Vec<u8>)> = server.ask(redis::cmd("HGETALL").arg(key))?;
+        letters.retain(|(_, text)| serde_json::from_slice::<DeadLetter>(text).is_err());
+        let () = server.run(include_str!("remove.lua"), |arguments| {
+            for (field, _) in &letters {
+                arguments.arg(field);
+            }
+        })?;
+        Ok(letters.len())
+    }
+
     /// How many there are.
     pub(in super::super) fn number(&self) -> io::Result<u64> {
         let mut server = self.lock();

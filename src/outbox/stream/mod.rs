@@ -5,9 +5,9 @@
 //! what the one before had read and not delivered. What was delivered is taken out of the stream.
 //!
 //! The scripts beside this file run in the store, each as a whole. `NAME:3` is the stream of part 3, `NAME:3:owner`
-//! whose it is; `NAME:last` is the last number that was given to an event, which with the part makes its id;
-//! `NAME:bytes` is how many bytes wait, `NAME:members` who was there when, `NAME:dead` the dead letters and
-//! `NAME:dead:bytes` their length.
+//! whose it is, and `NAME:3:claim` how far he has claimed what the one before had read; `NAME:last` is the last number
+//! that was given to an event, which with the part makes its id; `NAME:bytes` is how many bytes wait, `NAME:members`
+//! who was there when, `NAME:dead` the dead letters and `NAME:dead:bytes` their length.
 
 mod letters;
 mod server;
@@ -17,8 +17,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::cursor::Kept;
 use super::segments::Place;
-use super::store::Kept;
 use crate::metrics::{Fate, Hindrance, OutboxCounts};
 use crate::settings::StreamPlace;
 

@@ -38,31 +38,39 @@ local function push(entry)
         events[#events + 1] = entry[2][2]
     end
 end
+-- Takes over up to `most` of what somebody has read and not delivered, from an id on: he is gone, or it was this one
+-- before it lost the part. Gives from where the rest of it is to be taken over.
+local function claim(key, from)
+    local claimed = redis.call('XAUTOCLAIM', key, 'crosslink', me, 0, from, 'COUNT', most)
+    for _, entry in ipairs(claimed[2]) do
+        push(entry)
+    end
+    if claimed[1] ~= '0-0' then
+        redis.call('SET', key .. ':claim', claimed[1])
+        return claimed[1]
+    end
+    redis.call('DEL', key .. ':claim')
+    for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', key, 'crosslink')) do
+        if consumer[2] ~= me then
+            redis.call('XGROUP', 'DELCONSUMER', key, 'crosslink', consumer[2])
+        end
+    end
+end
 for index, part in ipairs(owned) do
     local key = name .. ':' .. part
     redis.call('SET', key .. ':owner', me, 'PX', lease)
     if not known[tostring(part)] then
         -- It fails where the group is there.
         redis.pcall('XGROUP', 'CREATE', key, 'crosslink', '0', 'MKSTREAM')
-        -- What somebody has read and not delivered comes first: he is gone, or it was this one before it lost the part.
-        local from = '0-0'
-        repeat
-            local claimed = redis.call('XAUTOCLAIM', key, 'crosslink', me, 0, from, 'COUNT', 1000)
-            from = claimed[1]
-            for _, entry in ipairs(claimed[2]) do
-                push(entry)
-            end
-        until from == '0-0'
-        for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', key, 'crosslink')) do
-            if consumer[2] ~= me then
-                redis.call('XGROUP', 'DELCONSUMER', key, 'crosslink', consumer[2])
-            end
-        end
+        redis.call('SET', key .. ':claim', '0-0')
     end
     if index <= share and most > 0 then
-        local read = redis.call('XREADGROUP', 'GROUP', 'crosslink', me, 'COUNT', most, 'STREAMS', key, '>')
-        for _, entry in ipairs(read and read[1][2] or {}) do
-            push(entry)
+        local from = redis.call('GET', key .. ':claim')
+        if not from or not claim(key, from) then
+            local read = redis.call('XREADGROUP', 'GROUP', 'crosslink', me, 'COUNT', most, 'STREAMS', key, '>')
+            for _, entry in ipairs(read and read[1][2] or {}) do
+                push(entry)
+            end
         end
     end
 end

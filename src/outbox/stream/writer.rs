@@ -54,8 +54,8 @@ impl Writer {
                 self.try_store();
             }
             let mut batch = Batch::default();
-            for group in groups {
-                match records(&group, &self.sites.load()) {
+            for mut group in groups {
+                match records(&mut group, &self.sites.load()) {
                     Some(records) => {
                         batch.events += records.len();
                         batch.groups.push((group, records));
@@ -135,7 +135,7 @@ impl Writer {
 }
 
 /// The events of a group as they are kept, each with its part; `None` if no request can tell one.
-fn records(group: &Group, sites: &Sites) -> Option<Parted> {
+fn records(group: &mut Group, sites: &Sites) -> Option<Parted> {
     let kept = group.records().map(|mut record| {
         if let Some(site) = sites.get(record.site.as_str()) {
             record.site = shared_name(&record.site, site);
