@@ -64,7 +64,7 @@ struct Run<'t> {
 
 /// The text without all but the first of the plain items that follow each other; `None` if there is nothing to cut.
 fn cut(text: &str) -> Option<(String, Vec<Run<'_>>)> {
-    if may_have_anchor(text) || text.contains(OTHER_LINE_ENDS) {
+    if may_have_anchor(text) || OTHER_LINE_ENDS.iter().any(|end| text.contains(*end)) {
         return None;
     }
     let (mut left, mut runs) = (String::new(), Vec::new());
@@ -185,9 +185,10 @@ impl<'t> Unread<'t> {
 
     /// The plain word that it begins with, and what is behind that.
     fn word(self) -> Option<(Placed<&'t str>, Self)> {
-        let is_word_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+        let is_joint = |byte| matches!(byte, b'.' | b'-');
+        let is_word_byte = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9') || is_joint(byte);
         let word = self.text.get(..self.text.bytes().position(|byte| !is_word_byte(byte))?)?;
-        let is_plain = word.starts_with(|first: char| first.is_ascii_lowercase()) && word.contains(['.', '-']);
+        let is_plain = word.starts_with(|first: char| first.is_ascii_lowercase()) && word.bytes().any(is_joint);
         is_plain.then_some((Placed { value: word, at: self.place(word.len()) }, self.past(word)?))
     }
 }
