@@ -1,7 +1,7 @@
 //! All hosts of the configuration, each found by one look into a table.
 //!
 //! A configuration may name 100,000 of them. So a name stands once in one long text, what is known of it in a record of
-//! a few numbers, and the tables hold the numbers of records: some 30 to 40 bytes a host besides its name, where a map
+//! a few numbers, and the tables hold the numbers of records: some 20 to 35 bytes a host besides its name, where a map
 //! of texts and lists takes a thousand. The hash is that of the whole host, whatever else is asked.
 
 use std::hash::BuildHasher;
