@@ -125,8 +125,8 @@ fn hand_off(raw: &RawPair, landing: Option<&Landing>, keys: &Keys, faults: &mut 
 
 fn name(raw: &RawPair) -> String {
     let by_hosts = || {
-        let [origin, destination] = [&raw.origin, &raw.destination].map(|hosts| texts(hosts).next());
-        format!("{} to {}", origin.map_or("", |text| text.value), destination.map_or("", |text| text.value))
+        let first = |hosts| texts(hosts).next().map_or("", |text| text.value);
+        [first(&raw.origin), " to ", first(&raw.destination)].concat()
     };
     raw.name.as_ref().map_or_else(by_hosts, |name| name.value.clone())
 }

@@ -6,10 +6,11 @@
 //!   - origin: www.yoursite.com
 //!     destination: checkout.yourshop.example
 //!     landing: {}
+//!   - { origin: www.yoursite.com, destination: checkout.yourshop.example, landing: {} }
 //! ```
 //!
-//! again and again, with or without its last line, is cut out of the text, the library reads what is left, and then it
-//! is put back. Why that gives what the library makes of the whole text:
+//! again and again, in one form or the other, with or without `landing`, is cut out of the text, the library reads what
+//! is left, and then it is put back. Why that gives what the library makes of the whole text:
 //!
 //! * A value is one word that begins with a letter and holds a dot or a hyphen: no number, no truth and not nothing.
 //! * An item ends where the next line begins another one at the same depth, and only then it is cut.
@@ -36,15 +37,22 @@ pub(super) fn read(text: &str, library: impl FnOnce(&str, usize) -> Option<RawCo
     Some(config)
 }
 
-/// One plain item, and the text behind it.
+/// One plain item, and what is behind it.
 #[derive(Clone, Copy)]
 struct Item<'t> {
+    at: Place,
+    origin: Placed<&'t str>,
+    destination: Placed<&'t str>,
+    landing: Option<Place>,
+    behind: Unread<'t>,
+}
+
+/// What is not read yet, and where that begins. What was read before it in its line is ASCII.
+#[derive(Clone, Copy)]
+struct Unread<'t> {
+    text: &'t str,
     line: u32,
-    depth: usize,
-    origin: &'t str,
-    destination: &'t str,
-    lands: bool,
-    behind: &'t str,
+    column: usize,
 }
 
 /// Items that follow each other: the first, which is left in the text, and how many with how many values are cut.
@@ -56,16 +64,14 @@ struct Run<'t> {
 
 /// The text without all but the first of the plain items that follow each other; `None` if there is nothing to cut.
 fn cut(text: &str) -> Option<(String, Vec<Run<'_>>)> {
-    if may_have_anchor(text) || text.contains(OTHER_LINE_ENDS) {
+    if may_have_anchor(text) || OTHER_LINE_ENDS.iter().any(|end| text.contains(*end)) {
         return None;
     }
     let (mut left, mut runs) = (String::new(), Vec::new());
-    // What is not copied yet, and what is not read yet.
-    let (mut uncopied, mut unread, mut line) = (text, text, 1);
-    while !unread.is_empty() {
-        let Some(first) = item(unread, line) else {
-            unread = unread.split_once('\n').map_or("", |(_, behind)| behind);
-            line += 1;
+    let (mut uncopied, mut unread) = (text, Unread { text, line: 1, column: 1 });
+    while !unread.text.is_empty() {
+        let Some(first) = item(unread) else {
+            unread = unread.behind_line();
             continue;
         };
         let (mut more, mut values, mut last) = (0, 0, first);
@@ -73,13 +79,12 @@ fn cut(text: &str) -> Option<(String, Vec<Run<'_>>)> {
             (more, values, last) = (more + 1, values + sibling.values(), sibling);
         }
         if more > 0 {
-            left.push_str(before(uncopied, first.behind));
-            left.extend(std::iter::repeat_n('\n', (last.end() - first.end()) as usize));
-            uncopied = last.behind;
+            left.push_str(before(uncopied, first.behind.text));
+            left.extend(std::iter::repeat_n('\n', (last.behind.line - first.behind.line) as usize));
+            uncopied = last.behind.text;
             runs.push(Run { first, more, values });
         }
         unread = last.behind;
-        line = last.end();
     }
     left.push_str(uncopied);
     (!runs.is_empty()).then_some((left, runs))
@@ -90,14 +95,12 @@ fn put_back(read: Vec<Placed<RawPair>>, runs: Vec<Run<'_>>) -> Option<Vec<Placed
     let mut pairs = Vec::with_capacity(read.len() + runs.iter().map(|run| run.more).sum::<usize>());
     let mut runs = runs.into_iter().peekable();
     for pair in read {
-        let at = pair.at;
-        let run = runs.next_if(|run| run.first.line == at.line);
-        if run.as_ref().is_some_and(|run| run.first.pair() != pair.value) {
+        let run = runs.next_if(|run| run.first.at.line == pair.at.line);
+        if run.as_ref().is_some_and(|run| run.first.pair() != pair) {
             return None;
         }
         pairs.push(pair);
-        let siblings = run.iter().flat_map(|run| run.first.siblings());
-        pairs.extend(siblings.map(|item| Placed { value: item.pair(), at: Place { line: item.line, ..at } }));
+        pairs.extend(run.iter().flat_map(|run| run.first.siblings()).map(|item| item.pair()));
     }
     runs.next().is_none().then_some(pairs)
 }
@@ -105,38 +108,23 @@ fn put_back(read: Vec<Placed<RawPair>>, runs: Vec<Run<'_>>) -> Option<Vec<Placed
 impl<'t> Item<'t> {
     /// The plain items that follow at the same depth.
     fn siblings(self) -> impl Iterator<Item = Item<'t>> {
-        let next = |last: &Item<'t>| {
-            let next = item(last.behind, last.end())?;
-            (next.depth == last.depth).then_some(next)
-        };
+        let next = |last: &Item<'t>| item(last.behind).filter(|next| next.at.column == last.at.column);
         std::iter::successors(Some(self), next).skip(1)
-    }
-
-    /// The line behind it.
-    fn end(&self) -> u32 {
-        self.line + 2 + u32::from(self.lands)
     }
 
     /// How many values it is to the library: the whole, each key and what stands behind it.
     fn values(&self) -> usize {
-        5 + if self.lands { 2 } else { 0 }
+        5 + if self.landing.is_some() { 2 } else { 0 }
     }
 
     /// The item as the library reads it.
-    fn pair(&self) -> RawPair {
-        let at = |line, key: &str, length| {
-            let [column, length] = [self.depth + key.len() + 1, length].map(super::fault::number);
-            Place { line, column, length }
-        };
-        let text = |text: &str, line, key: &str| Placed {
-            value: OneOrMany::One(text.to_owned()),
-            at: at(line, key, text.len()),
-        };
-        let landing = || Placed { value: Some(RawLanding::default()), at: at(self.line + 2, LANDING, 1) };
-        RawPair {
+    fn pair(&self) -> Placed<RawPair> {
+        let text = |text: Placed<&str>| Placed { value: OneOrMany::One(text.value.to_owned()), at: text.at };
+        let landing = |at| Box::new(Placed { value: Some(RawLanding::default()), at });
+        let pair = RawPair {
             name: Given(None),
-            origin: text(self.origin, self.line, ORIGIN),
-            destination: text(self.destination, self.line + 1, DESTINATION),
+            origin: text(self.origin),
+            destination: text(self.destination),
             links: Given(None),
             parameter: Given(None),
             identity: Given(None),
@@ -146,30 +134,63 @@ impl<'t> Item<'t> {
             consent: Given(None),
             post: Given(None),
             kissmetrics: Given(None),
-            landing: Given(self.lands.then(|| Box::new(landing()))),
-        }
+            landing: Given(self.landing.map(landing)),
+        };
+        Placed { value: pair, at: self.at }
     }
 }
 
-/// The plain item that the text begins with, if another item at the same depth follows it.
-fn item(text: &str, line: u32) -> Option<Item<'_>> {
-    let depth = text.bytes().position(|byte| byte != b' ')?;
-    let (indent, text) = text.split_at_checked(depth)?;
-    let (origin, text) = word(text.strip_prefix(ORIGIN)?)?;
-    let (destination, behind) = word(text.strip_prefix(indent)?.strip_prefix(DESTINATION)?)?;
-    let landing = behind.strip_prefix(indent)?.strip_prefix(LANDING).and_then(|value| value.strip_prefix("{}\n"));
-    let (lands, behind) = (landing.is_some(), landing.unwrap_or(behind));
-    let is_over = behind.strip_prefix(indent)?.starts_with("- ");
-    is_over.then_some(Item { line, depth, origin, destination, lands, behind })
+/// The plain item that begins here, if another item at the same depth follows it.
+fn item<'t>(unread: Unread<'t>) -> Option<Item<'t>> {
+    let indent = unread.text.get(..unread.text.bytes().position(|byte| byte != b' ')?)?;
+    let dash = unread.past(indent)?.past("- ")?;
+    let brace = dash.past("{ ");
+    // The library takes a brace for the whole value, and what stands in two lines for one without a length.
+    let at = dash.place(usize::from(brace.is_some()));
+    let next_key = |unread: Unread<'t>| match brace {
+        Some(_) => unread.past(", "),
+        None => unread.past("\n")?.past(indent)?.past("  "),
+    };
+    let (origin, unread) = brace.unwrap_or(dash).past("origin: ")?.word()?;
+    let (destination, unread) = next_key(unread)?.past("destination: ")?.word()?;
+    let landing = next_key(unread).and_then(|unread| unread.past("landing: "));
+    let landing = landing.and_then(|unread| Some((unread.place(1), unread.past("{}")?)));
+    let (landing, unread) = landing.map_or((None, unread), |(at, unread)| (Some(at), unread));
+    let behind = if brace.is_some() { unread.past(" }")? } else { unread }.past("\n")?;
+    let is_over = behind.past(indent)?.past("- ").is_some();
+    is_over.then_some(Item { at, origin, destination, landing, behind })
 }
 
-/// The word that fills the line, and what is behind the line.
-fn word(text: &str) -> Option<(&str, &str)> {
-    let is_word_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
-    let end = text.bytes().position(|byte| !is_word_byte(byte))?;
-    let (word, behind) = text.split_at_checked(end)?;
-    let is_plain = word.starts_with(|first: char| first.is_ascii_lowercase()) && word.contains(['.', '-']);
-    is_plain.then_some((word, behind.strip_prefix('\n')?))
+impl<'t> Unread<'t> {
+    /// What is behind a text, if it begins with that.
+    fn past(self, text: &str) -> Option<Self> {
+        let behind = self.text.strip_prefix(text)?;
+        Some(match text {
+            "\n" => Self { text: behind, line: self.line + 1, column: 1 },
+            _ => Self { text: behind, column: self.column + text.len(), ..self },
+        })
+    }
+
+    /// What is behind the line.
+    fn behind_line(self) -> Self {
+        let behind = self.text.split_once('\n').map_or("", |(_, behind)| behind);
+        Self { text: behind, line: self.line + 1, column: 1 }
+    }
+
+    /// The place of so many characters.
+    fn place(self, length: usize) -> Place {
+        let [column, length] = [self.column, length].map(super::fault::number);
+        Place { line: self.line, column, length }
+    }
+
+    /// The plain word that it begins with, and what is behind that.
+    fn word(self) -> Option<(Placed<&'t str>, Self)> {
+        let is_joint = |byte| matches!(byte, b'.' | b'-');
+        let is_word_byte = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9') || is_joint(byte);
+        let word = self.text.get(..self.text.bytes().position(|byte| !is_word_byte(byte))?)?;
+        let is_plain = word.starts_with(|first: char| first.is_ascii_lowercase()) && word.bytes().any(is_joint);
+        is_plain.then_some((Placed { value: word, at: self.place(word.len()) }, self.past(word)?))
+    }
 }
 
 /// Whether a `&` may begin an anchor: it would stand at the beginning, behind a blank or behind a bracket.
@@ -187,10 +208,6 @@ fn before<'t>(text: &'t str, end: &str) -> &'t str {
 
 /// What ends a line in YAML of one version or another, besides `\n`.
 const OTHER_LINE_ENDS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
-
-const ORIGIN: &str = "- origin: ";
-const DESTINATION: &str = "  destination: ";
-const LANDING: &str = "  landing: ";
 
 #[cfg(test)]
 mod tests {
@@ -218,9 +235,15 @@ mod tests {
         (0..count).map(item).collect::<Vec<_>>().concat()
     }
 
+    /// The same in braces.
+    fn braced(items: &str) -> String {
+        items.replace("- origin", "- { origin").replace("\n    destination", ", destination").replace("e\n", "e }\n")
+    }
+
     #[test]
     fn only_what_stands_between_plain_items_is_cut() {
         let [ten, two] = [10, 2].map(items);
+        let braces = braced(&ten);
         for (text, expected) in [
             (format!("pairs:\n{ten}"), 8),
             (format!("\u{feff}# Pairs\npairs:\n{ten}listen: 127.0.0.1:80\n"), 8),
@@ -235,8 +258,12 @@ mod tests {
             ),
             (format!("pairs:\n{ten}    landing: {{ }}\n{ten}"), 16),
             (format!("pairs:\n{ten}    landing:\n{ten}"), 16),
-            (format!("pairs:\n{ten}    name: a b\n  - {{ origin: a.example, destination: b.example }}\n{ten}"), 16),
+            (format!("pairs:\n{ten}    name: a b\n  - {{origin: a.example, destination: b.example}}\n{ten}"), 16),
             (format!("pairs:\n{ten}  - origin: a\n    destination: 1.5\n{ten}"), 17),
+            (format!("pairs:\n{braces}"), 8),
+            (format!("pairs:\n{ten}{braces}{ten}"), 28),
+            (format!("pairs:\n{}{ten}", braces.replace(" }", ", landing: {} }")), 18),
+            (format!("pairs:\n{}{ten}", braces.replace(" }", ", landing: { } }")), 8),
             (format!("pairs:\n{two}"), 0),
             (format!("pairs:\r\n{}", ten.replace('\n', "\r\n")), 0),
             // None of these lists is `pairs`, or no list at all.
@@ -256,6 +283,8 @@ mod tests {
             ),
             (format!("defaults:\n  landing:\n{ten}pairs: []\n"), 0),
             (format!("pairs: [\n{ten}]\n"), 0),
+            (format!("pairs: [\n{braces}]\n"), 0),
+            (format!("pairs: [\n{}]\n", braces.replace("- ", "").replace("}\n", "},\n")), 0),
             (format!("pairs: &pairs\n{ten}"), 0),
             (format!("&all pairs:\n{ten}"), 0),
             // Faulty: then the library is asked about the whole text.
@@ -304,11 +333,14 @@ mod tests {
 
     #[test]
     fn no_more_values_are_read_plainly_than_by_the_library() {
-        let text = format!("pairs:\n{}", items(10).replace("7.example\n  - ", "7.example\n    landing: {}\n  - "));
+        let items = items(10).replace("7.example\n  - ", "7.example\n    landing: {}\n  - ");
         // The whole, `pairs` and the list; ten items of five values, and one landing.
         let values = 3 + 10 * 5 + 2;
-        assert_eq!([values - 1, values].map(|most| compared(&text, most)), [0, 8]);
-        assert!(shape(&text, values - 1).is_err());
+        for items in [braced(&items).replace(" }\n    landing: {}", ", landing: {} }"), items] {
+            let text = format!("pairs:\n{items}");
+            assert_eq!([values - 1, values].map(|most| compared(&text, most)), [0, 8], "{text}");
+            assert!(shape(&text, values - 1).is_err());
+        }
     }
 
     /// Items that may be cut; `@` is how deep they stand.
@@ -318,11 +350,28 @@ mod tests {
         "@- origin: www.shop.example\n@  destination: pay.example\n@  landing: {}\n",
         "@- origin: e-5\n@  destination: nan.\n",
         "@- origin: null.\n@  destination: true-\n",
+        "@- { origin: a.example, destination: b.example }\n",
+        "@- { origin: www.shop.example, destination: pay.example, landing: {} }\n",
+        "@- { origin: off-, destination: no.5 }\n",
     ];
 
     /// Items that must not be.
     const SOUND: &[&str] = &[
-        "@- { origin: a.example, destination: b.example }\n",
+        "@- {origin: a.example, destination: b.example}\n",
+        "@-  { origin: a.example, destination: b.example }\n",
+        "@- { destination: b.example, origin: a.example }\n",
+        "@- { origin: a.example, destination: b.example, }\n",
+        "@- { origin: a.example, destination: b.example } # Why\n",
+        "@- { origin: a.example, destination: b.example, landing: { } }\n",
+        "@- { origin: a.example, destination: b.example, landing: }\n",
+        "@- { origin: a.example, destination: b.example, name: a b }\n",
+        "@- { origin: a.example, destination: [b.example, c.example] }\n",
+        "@- { origin: \"a.example\", destination: 'b.example' }\n",
+        "@- { origin: no, destination: b.example:80 }\n",
+        "@- { origin: a.example,destination: b.example }\n",
+        "@- { origin: a.example,\n@    destination: b.example }\n",
+        "@- { origin: a.example, destination: b.example\n@  }\n",
+        "@- { origin: a.example, destination: b.example,\n@  landing: {} }\n",
         "@- origin: \"a.example\"\n@  destination: 'b.example'\n",
         "@- origin: \"a\\u002eexample\"\n@  destination: \"b.\\\n@    example\"\n",
         "@- origin: a.example # Why\n@  destination: b.example\n",
@@ -364,6 +413,16 @@ mod tests {
         "@ - origin: a.example\n@   destination: b.example\n",
         "@  destination: b.example\n",
         "@  more\n",
+        "@- { origin: a.example, destination: b.example\n",
+        "@- { origin: a.example, destination: b.example }}\n",
+        "@- { origin: a.example, destination: b.example } more\n",
+        "@- { origin: a.example, destination: b.example }\n@  landing: {}\n",
+        "@- { origin: a.example, destination: b.example }\n@    more\n",
+        "@- { origin: a.example, origin: b.example, destination: c.example }\n",
+        "@- { origin: a.example, destination: *z }\n",
+        "@- { origin: a.example }\n",
+        "@- { origin: a.example, destination: b.example, lisen: 1 }\n",
+        "@- - { origin: a.example, destination: b.example }\n",
         "@\t- x\n",
         "@- - origin: a.example\n@    destination: b.example\n",
         "pairs:\n",

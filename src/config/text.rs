@@ -9,7 +9,7 @@ use serde_yaml::Spanned;
 use super::fault::Place;
 
 /// A value and its place. It is the YAML library's `Spanned` in a third of the bytes: of these there may be a million.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Placed<T> {
     pub value: T,
     pub at: Place,

@@ -1,7 +1,7 @@
 //! All hosts of the configuration, each found by one look into a table.
 //!
 //! A configuration may name 100,000 of them. So a name stands once in one long text, what is known of it in a record of
-//! a few numbers, and the tables hold the numbers of records: some 30 to 50 bytes a host besides its name, where a map
+//! a few numbers, and the tables hold the numbers of records: some 20 to 35 bytes a host besides its name, where a map
 //! of texts and lists takes a thousand. The hash is that of the whole host, whatever else is asked.
 
 use std::hash::BuildHasher;
@@ -20,8 +20,7 @@ pub(super) struct Hosts {
     texts: Texts,
     origins: Vec<OriginRecord>,
     entries: Vec<EntryRecord>,
-    /// The paths of entries; most have none, which is number 0.
-    paths: Vec<Box<str>>,
+    kinds: Vec<Kind>,
     /// By host: origins, and of each port the first entry.
     sites: HashTable<Site>,
     /// By host and origin: the entries that are open to visitors of an origin, where these are not few.
@@ -49,8 +48,14 @@ struct Site(u32);
 #[derive(Clone, Copy, Debug)]
 struct EntryRecord {
     host: TextAt,
-    path: u32,
     pair: u32,
+    kind: u32,
+}
+
+/// What an entry says besides its host. Most say the same as one shortly before them, and then share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kind {
+    path: Box<str>,
     port: u16,
     scheme: Scheme,
     wildcard: bool,
@@ -95,20 +100,18 @@ impl Hosts {
     pub(super) fn add_entry(&mut self, entry: &Entry, (pair, name): (u32, TextAt), with_site: bool) -> u32 {
         let (new, host) = (number(self.entries.len()), entry.domain().as_str());
         let site = if with_site || entry.is_wildcard() { entry.domain().registrable() } else { None };
-        let record = EntryRecord {
-            host: self.texts.keep_as_part(host, name),
-            path: self.keep_path(entry.path()),
-            pair,
+        let kind = self.share(Kind {
+            path: entry.path().into(),
             port: entry.port(),
             scheme: entry.scheme(),
             wildcard: entry.is_wildcard(),
             // A name has at most 253 bytes.
             site_length: u8::try_from(site.map_or(0, str::len)).unwrap_or(0),
-        };
-        self.entries.push(record);
-        self.has_wildcards |= record.wildcard;
+        });
+        self.entries.push(EntryRecord { host: self.texts.keep_as_part(host, name), pair, kind });
+        self.has_wildcards |= entry.is_wildcard();
         let hash = self.hash(host);
-        if self.destination(hash, host, record.wildcard, entry.explicit_port()).is_none() {
+        if self.destination(hash, host, entry.is_wildcard(), entry.explicit_port()).is_none() {
             self.add_site(hash, Site::entry(new));
         }
         new
@@ -116,7 +119,7 @@ impl Hosts {
 
     /// Opens entries that follow each other to the visitors of an origin.
     pub(super) fn open(&mut self, origin: u32, entries: Range<u32>) {
-        let has_wildcards = entries.clone().filter_map(|number| self.record(number)).any(|entry| entry.wildcard);
+        let has_wildcards = entries.clone().filter_map(|number| self.record(number)).any(|(_, kind)| kind.wildcard);
         let mut few = 0..0;
         if let Some(record) = self.origins.get_mut(origin as usize) {
             record.has_wildcards |= has_wildcards;
@@ -152,7 +155,7 @@ impl Hosts {
         self.texts.shrink();
         self.origins.shrink_to_fit();
         self.entries.shrink_to_fit();
-        self.paths.shrink_to_fit();
+        self.kinds.shrink_to_fit();
         let Self { sites, texts, origins, entries, hasher, .. } = self;
         sites.shrink_to_fit(|site| hasher.hash_one(site.host(texts, origins, entries)));
     }
@@ -180,8 +183,8 @@ impl Hosts {
     /// port of their scheme.
     pub(super) fn destination(&self, hash: u64, host: &str, wildcard: bool, port: Option<u16>) -> Option<u32> {
         let is_it = |site: &Site| {
-            let entry = site.as_entry().and_then(|number| self.record(number));
-            entry.is_some_and(|entry| entry.is_at(wildcard, host, &self.texts) && entry.explicit_port() == port)
+            let record = site.as_entry().and_then(|number| self.record(number));
+            record.is_some_and(|record| self.is_at(record, wildcard, host) && record.1.explicit_port() == port)
         };
         self.sites.find(hash, is_it).and_then(|site| site.as_entry())
     }
@@ -196,8 +199,8 @@ impl Hosts {
         mut look: impl FnMut(u32, EntryRef<'_>),
     ) {
         let mut look_at = |number| {
-            if let Some(entry) = self.record(number).filter(|entry| entry.is_at(wildcard, host, &self.texts)) {
-                look(entry.pair, self.entry_ref(entry));
+            if let Some(record) = self.record(number).filter(|record| self.is_at(*record, wildcard, host)) {
+                look(record.0.pair, self.entry_ref(record));
             }
         };
         match self.origins.get(origin as usize) {
@@ -212,8 +215,8 @@ impl Hosts {
     /// Looks at all entries that are open to the visitors of an origin.
     pub(super) fn each_of(&self, origin: u32, mut look: impl FnMut(EntryRef<'_>)) {
         let look_at = |number| {
-            if let Some(entry) = self.record(number) {
-                look(self.entry_ref(entry));
+            if let Some(record) = self.record(number) {
+                look(self.entry_ref(record));
             }
         };
         match self.origins.get(origin as usize) {
@@ -230,12 +233,12 @@ impl Hosts {
 
     /// An entry, and the number of its pair.
     pub(super) fn entry(&self, number: u32) -> Option<(u32, EntryRef<'_>)> {
-        self.record(number).map(|entry| (entry.pair, self.entry_ref(entry)))
+        self.record(number).map(|record| (record.0.pair, self.entry_ref(record)))
     }
 
-    /// All entries in the order of the file, each with the number of its pair.
-    pub(super) fn entries(&self) -> impl ExactSizeIterator<Item = (u32, EntryRef<'_>)> {
-        self.entries.iter().map(|entry| (entry.pair, self.entry_ref(entry)))
+    /// The numbers of all entries, in the order of the file.
+    pub(super) fn entries(&self) -> Range<u32> {
+        0..number(self.entries.len())
     }
 
     /// All origins, in the order in which the file first names them: each host, and the port that it must have.
@@ -248,30 +251,35 @@ impl Hosts {
         self.origins.get(number as usize).map(|origin| self.texts.text(origin.host))
     }
 
-    fn keep_path(&mut self, path: &str) -> u32 {
-        if self.paths.is_empty() {
-            self.paths.push(Box::default());
+    /// The number of a kind. Of very many only the latest are looked at.
+    fn share(&mut self, kind: Kind) -> u32 {
+        let first = self.kinds.len().saturating_sub(RECENT);
+        let recent = self.kinds.iter().skip(first).position(|recent| *recent == kind);
+        let at = recent.map_or(self.kinds.len(), |recent| first + recent);
+        if at == self.kinds.len() {
+            self.kinds.push(kind);
         }
-        if path.is_empty() {
-            return 0;
-        }
-        self.paths.push(path.into());
-        number(self.paths.len() - 1)
+        number(at)
     }
 
-    fn record(&self, number: u32) -> Option<&EntryRecord> {
-        self.entries.get(number as usize)
+    fn record(&self, number: u32) -> Option<(&EntryRecord, &Kind)> {
+        let entry = self.entries.get(number as usize)?;
+        Some((entry, self.kinds.get(entry.kind as usize)?))
     }
 
-    fn entry_ref(&self, entry: &EntryRecord) -> EntryRef<'_> {
+    fn is_at(&self, (entry, kind): (&EntryRecord, &Kind), wildcard: bool, host: &str) -> bool {
+        kind.wildcard == wildcard && self.texts.text(entry.host) == host
+    }
+
+    fn entry_ref<'h>(&'h self, (entry, kind): (&EntryRecord, &'h Kind)) -> EntryRef<'h> {
         let host = self.texts.text(entry.host);
-        let site = host.len().checked_sub(entry.site_length.into()).and_then(|start| host.get(start..));
+        let site = host.len().checked_sub(kind.site_length.into()).and_then(|start| host.get(start..));
         EntryRef {
-            scheme: entry.scheme,
+            scheme: kind.scheme,
             host,
-            wildcard: entry.wildcard,
-            port: entry.port,
-            path: self.paths.get(entry.path as usize).map(AsRef::as_ref).unwrap_or_default(),
+            wildcard: kind.wildcard,
+            port: kind.port,
+            path: &kind.path,
             site: site.filter(|site| !site.is_empty()),
         }
     }
@@ -313,11 +321,7 @@ impl Site {
     }
 }
 
-impl EntryRecord {
-    fn is_at(&self, wildcard: bool, host: &str, texts: &Texts) -> bool {
-        self.wildcard == wildcard && texts.text(self.host) == host
-    }
-
+impl Kind {
     fn explicit_port(&self) -> Option<u16> {
         (self.port != self.scheme.default_port()).then_some(self.port)
     }
@@ -334,6 +338,8 @@ const ENTRY: u32 = 1 << 31;
 /// So many entries are looked through as fast as a table is asked, and take no place in it.
 const FEW: usize = 8;
 const IN_TABLE: u8 = u8::MAX;
+/// How many kinds are looked at. Registrable domains have some thirty lengths, and little else differs.
+const RECENT: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -353,7 +359,7 @@ mod tests {
     #[test]
     fn what_is_kept_of_a_host_is_small() {
         // Of each there may be 100,000, and twice as many while a new configuration takes the place of another.
-        assert_eq!(size_of::<EntryRecord>(), 24);
+        assert_eq!(size_of::<EntryRecord>(), 16);
         assert_eq!(size_of::<OriginRecord>(), 16);
         assert_eq!(size_of::<Rule>(), 8);
     }
@@ -383,7 +389,8 @@ mod tests {
             [site(false, None), site(false, Some(8443)), site(false, Some(1)), site(true, None)],
             [Some(0), Some(1), None, Some(3)]
         );
-        let shown: Vec<String> = hosts.entries().map(|(_, entry)| entry.to_string()).collect();
+        let shown: Vec<String> =
+            hosts.entries().filter_map(|number| hosts.entry(number)).map(|(_, entry)| entry.to_string()).collect();
         assert_eq!(shown, ["https://b.example", "https://b.example:8443", "https://b.example", "https://*.b.example"]);
     }
 
@@ -403,5 +410,21 @@ mod tests {
             }
             assert!(pairs_open_to(&hosts, new, "h.example", false).is_empty());
         }
+    }
+
+    #[test]
+    fn entries_that_differ_only_in_their_hosts_share_the_rest() {
+        let mut hosts = Hosts::default();
+        let texts = |round: usize| {
+            let of = move |n: usize| [format!("pay-{round}-{n}.example/p{n}"), format!("pay-{round}-{n}.example")];
+            (0..RECENT).flat_map(of)
+        };
+        for text in (0..3).flat_map(texts) {
+            hosts.add_entry(&Entry::parse(&text).unwrap(), (0, TextAt::default()), false);
+        }
+        // What comes again is found among the latest, and kept again where it is not among them any more.
+        assert_eq!((hosts.entries().len(), hosts.kinds.len()), (6 * RECENT, 3 * RECENT + 3));
+        let shown = hosts.entries().filter_map(|number| hosts.entry(number)).map(|(_, entry)| entry.to_string());
+        assert!(shown.eq((0..3).flat_map(texts).map(|text| format!("https://{text}"))));
     }
 }

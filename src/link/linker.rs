@@ -74,12 +74,12 @@ impl Linker {
     fn add(&mut self, pair: DomainPair) {
         let named = (number(self.pairs.len()), self.hosts.keep(&pair.name));
         let origins: Vec<u32> = pair.origins.iter().map(|origin| self.hosts.add_origin(origin, named.1)).collect();
-        let first = number(self.hosts.entries().len());
+        let first = self.hosts.entries().end;
         for entry in &pair.destinations {
             self.hosts.add_entry(entry, named, pair.landing.is_some());
         }
         for origin in &origins {
-            self.hosts.open(*origin, first..first + number(pair.destinations.len()));
+            self.hosts.open(*origin, first..self.hosts.entries().end);
         }
         for (name, target) in pair.links {
             self.links.add(&name, target, &origins);
@@ -128,7 +128,8 @@ impl Linker {
 
     /// All destinations with their pairs, in the order of the file.
     pub fn destinations(&self) -> impl Iterator<Item = (Pair<'_>, EntryRef<'_>)> {
-        self.hosts.entries().filter_map(|(pair, entry)| Some((self.pair(pair as usize)?, entry)))
+        let entries = self.hosts.entries().filter_map(|number| self.hosts.entry(number));
+        entries.filter_map(|(pair, entry)| Some((self.pair(pair as usize)?, entry)))
     }
 
     fn pair(&self, number: usize) -> Option<Pair<'_>> {

@@ -7,8 +7,10 @@ use crate::support::App;
 #[test]
 fn a_hundred_thousand_pairs_are_served() {
     let mut config = "pairs:\n".to_owned();
-    for pair in 0..100_000 {
-        writeln!(config, "  - origin: www.shop{pair}.example\n    destination: pay.shop{pair}.example").unwrap();
+    for pair in 0..50_000 {
+        let [braces, lines] = [2 * pair, 2 * pair + 1];
+        writeln!(config, "  - {{ origin: www.shop{braces}.example, destination: pay.shop{braces}.example }}").unwrap();
+        writeln!(config, "  - origin: www.shop{lines}.example\n    destination: pay.shop{lines}.example").unwrap();
     }
     // The last of these has settings of its own, and so is none of those that need no YAML library.
     config.push_str("    parameter: uid\n");
