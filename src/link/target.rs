@@ -57,7 +57,8 @@ pub enum BadTarget {
     Unparsable,
     /// The host ends in a dot.
     TrailingDot,
-    /// A path behind a link with a dot segment, an empty segment, `\`, `%2f`, `%5c` or `;`.
+    /// A path with a dot segment, an empty segment, `\`, `%2f`, `%5c` or `;`, behind a link or beside a segment like
+    /// `c:`.
     Path,
     /// Over 8,192 bytes once it is written out.
     LongLocation,
@@ -324,7 +325,7 @@ fn check(text: &str) -> Result<(), BadTarget> {
     if !is_web || rest.starts_with('/') {
         return Err(BadTarget::Scheme);
     }
-    let authority = rest.split('/').next().unwrap_or_default();
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     if authority.contains('@') {
         return Err(BadTarget::UserInfo);
     }
@@ -332,6 +333,11 @@ fn check(text: &str) -> Result<(), BadTarget> {
     let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
     if (if port.ends_with(']') { authority } else { host }).ends_with('.') {
         return Err(BadTarget::TrailingDot);
+    }
+    // The parser takes these for drives, above which no `..` leads, as the Standard does in `file:` URLs alone.
+    let is_drive = |segment: &str| matches!(segment.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z', b':' | b'|']);
+    if path.split('/').any(is_drive) && !is_plain_path(path) {
+        return Err(BadTarget::Path);
     }
     Ok(())
 }
@@ -368,7 +374,7 @@ impl fmt::Display for BadTarget {
             Self::UserInfo => "it has a user name before its host",
             Self::Unparsable => "no browser can read it as a URL",
             Self::TrailingDot => "its host ends in a dot",
-            Self::Path => "the path behind the link has a dot segment, an empty segment, a backslash, %2f, %5c or `;`",
+            Self::Path => "its path reads in two ways: a dot segment, an empty segment, a backslash, %2f, %5c or `;`",
             Self::LongLocation => "it is over 8192 bytes",
             Self::Ambiguous => "written out it does not read back as the same allowed URL",
         })
@@ -411,6 +417,8 @@ mod tests {
             ("%01https://ok.example", BadTarget::ControlOrSpace),
             ("https://ok.example/%0d%0aSet-Cookie:x", BadTarget::ControlOrSpace),
             ("https://ok.example/%20x", BadTarget::ControlOrSpace),
+            ("https://ok.example/x/a:/../b", BadTarget::Path),
+            ("https://ok.example/shop/C%7C/%252E./b", BadTarget::Path),
             ("https://ok.example/%7f", BadTarget::ControlOrSpace),
             ("%C2%A0https://ok.example", BadTarget::Scheme),
             ("%EF%BB%BFhttps://ok.example", BadTarget::Scheme),
