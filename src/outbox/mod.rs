@@ -120,11 +120,11 @@ impl Outbox {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let journal = named("journal").spawn(move || {
-            stand_back();
+            stand_back(JOURNAL_NICENESS);
             keep();
         })?;
         let delivery = named("delivery").spawn(move || {
-            stand_back();
+            stand_back(DELIVERY_NICENESS);
             runtime.block_on(delivery.run(ending));
             // A look-up of a name may still be waiting.
             runtime.shutdown_background();
@@ -169,8 +169,8 @@ impl Outbox {
 
 /// Lets visitors go first where this thread and an event loop want the same processor: on Linux a thread has a niceness
 /// of its own. Without it all works the same.
-fn stand_back() {
-    let _ = rustix::process::nice(LEAST_URGENT);
+fn stand_back(niceness: i32) {
+    let _ = rustix::process::nice(niceness);
 }
 
 /// Where events wait, and what the thread does that puts them there.
@@ -274,8 +274,11 @@ impl fmt::Display for Refused {
 
 /// For a disk or a store to take events that somebody waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The highest niceness that there is (setpriority(2)).
-const LEAST_URGENT: i32 = 19;
+/// How far the threads stand back, of 19 at the most (setpriority(2)). Somebody may wait for the journal: beside a
+/// program that takes all it can get, it still has a quarter of a processor, and needs a thirtieth for 10,000 events a
+/// second.
+const JOURNAL_NICENESS: i32 = 5;
+const DELIVERY_NICENESS: i32 = 10;
 /// For some 10,000 events.
 const ENOUGH_ROOM: u64 = 4 * 1024 * 1024;
 /// How long a disk is waited for at the end.
