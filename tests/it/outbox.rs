@@ -290,6 +290,44 @@ fn one_wrong_byte_takes_one_event_and_the_damaged_file_is_kept() {
 }
 
 #[test]
+fn a_segment_that_is_cut_or_gone_while_it_runs_holds_up_nothing_behind_it() {
+    let service = Kissmetrics::start(Mood::Status(503));
+    let site = Site::new(&service.endpoint(), ", max_bytes: 1MiB");
+    let (mut source, long) = (Source::start(&site), "x".repeat(1000));
+    for number in 0..400 {
+        source.accept(&told(&format!("{number}@yoursite.com"), &format!("record\tevent {number}\tText\t{long}")));
+        if number == 20 {
+            // From now on nothing is read.
+            eventually("it to be down", || source.log().contains("KISSmetrics takes no events").then_some(()));
+        }
+    }
+    let segments = site.segments();
+    let (cut, gone) = (&segments[2], &segments[4]);
+    let (first, second) = (events_in(cut), events_in(gone));
+    let (middle, end) = (first[first.len() / 2], *first.last().unwrap());
+    let bytes = fs::read(cut).unwrap();
+    fs::write(cut, &bytes[..place(&bytes, &format!("\"event {middle}\""))]).unwrap();
+    fs::rename(gone, site.folder.path().join("gone")).unwrap();
+    service.is(Mood::Fine);
+    let lost: HashSet<usize> = (middle..=end).chain(second).collect();
+    eventually("all others", || (service.counted() >= 400 - lost.len()).then_some(()));
+    let told: HashSet<_> = service.told().iter().map(|target| number(target)).collect();
+    assert_eq!(told, (0..400).filter(|number| !lost.contains(number)).collect());
+    for file in [cut, gone] {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let said = source.log();
+        assert!(said.lines().any(|line| line.contains("is damaged, and passed over") && line.contains(name)), "{said}");
+    }
+    source.finish();
+}
+
+/// The numbers of the events in a segment.
+fn events_in(segment: &PathBuf) -> Vec<usize> {
+    let text = String::from_utf8_lossy(&fs::read(segment).unwrap()).into_owned();
+    text.split("\"event ").skip(1).map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
 fn a_damaged_header_stops_nobody() {
     let (service, site, mut source) = started(Mood::Silent);
     source.accept(&told("bob", "alias\tanna"));
