@@ -41,9 +41,7 @@ impl Cursor {
     pub(super) fn read(&mut self, store: &Store, most: usize) -> io::Result<Vec<Kept>> {
         while let Some((place, from, to)) = self.part(store) {
             let bytes = self.bytes(store, place.segment, from, (to - from).min(most.max(LONGEST + 8) as u64))?;
-            // Behind damage records have other numbers than those that were noted.
-            let is_shifted = self.damaged == Some(place.segment);
-            let (kept, whole, next) = kept(store, &bytes, place, is_shifted);
+            let (kept, whole, next) = self.kept(store, &bytes, place);
             if whole == 0 {
                 self.pass_over(store, place, from, to)?;
                 continue;
@@ -65,7 +63,7 @@ impl Cursor {
             return Ok(());
         }
         let torn = Frames::of(&bytes).pass_over().len();
-        // With nothing whole behind it, all that should be there is damaged, also what the file does not have any more.
+        // With nothing whole behind it all that should be there is damaged, also what the file does not have any more.
         let torn = if torn == bytes.len() { to - from } else { torn as u64 };
         if !self.is_second {
             store.counts.count(Fate::Torn, 1);
@@ -77,6 +75,33 @@ impl Cursor {
         self.damaged = Some(place.segment);
         self.failed = 0;
         Ok(())
+    }
+
+    /// The whole records among some bytes, how many bytes those are, and the place behind them. One whose checksum is
+    /// right and that can't be read is another version's: it is left out, and waits for that.
+    fn kept(&self, store: &Store, bytes: &[u8], mut place: Place) -> (Vec<Kept>, usize, Place) {
+        // Behind damage records have other numbers than those that were noted.
+        let is_shifted = self.damaged == Some(place.segment);
+        let (mut kept, mut strange) = (Vec::new(), 0);
+        let mut frames = Frames::of(bytes);
+        let segments = store.lock();
+        let notes = segments.get(place.segment).map(|segment| &segment.notes);
+        for frame in frames.by_ref() {
+            if notes.is_some_and(|notes| is_shifted || !notes.has(place.number)) {
+                match serde_json::from_slice(frame) {
+                    Ok(record) => kept.push(Kept { place, record, bytes: frame.len() }),
+                    Err(_) => strange += 1,
+                }
+            }
+            place.number += 1;
+        }
+        drop(segments);
+        if strange > 0 && !self.is_second {
+            store.counts.count(Fate::Torn, strange);
+            let file = store.path(place.segment, JOURNAL);
+            tracing::error!(file = %file.display(), events = strange, "events here are of another version, and wait for it");
+        }
+        (kept, frames.whole, place)
     }
 
     /// From where to where to read next; `None` at the end of the journal.
@@ -125,30 +150,6 @@ pub(super) struct Kept {
     pub bytes: usize,
 }
 
-/// The whole records among some bytes, how many bytes those are, and the place behind them.
-fn kept(store: &Store, bytes: &[u8], mut place: Place, is_shifted: bool) -> (Vec<Kept>, usize, Place) {
-    let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
-    let mut frames = Frames::of(bytes);
-    let segments = store.lock();
-    let notes = segments.get(place.segment).map(|segment| &segment.notes);
-    for frame in frames.by_ref() {
-        if notes.is_some_and(|notes| is_shifted || !notes.has(place.number)) {
-            match serde_json::from_slice(frame) {
-                Ok(record) => kept.push(Kept { place, record, bytes: frame.len() }),
-                Err(_) => unreadable.push(place),
-            }
-        }
-        place.number += 1;
-    }
-    drop(segments);
-    for place in unreadable {
-        // Its checksum was right, so another version has written it.
-        store.counts.count(Fate::Torn, 1);
-        store.done(place);
-    }
-    (kept, frames.whole, place)
-}
-
 /// After so many failures in a row a file is read no more.
 const TRIES: u32 = 3;
 
@@ -166,7 +167,7 @@ mod tests {
     struct Reading {
         store: Store,
         metrics: Metrics,
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
     }
 
     impl Reading {
@@ -174,7 +175,7 @@ mod tests {
         fn of_three() -> Self {
             let (folder, mut metrics) = (tempfile::tempdir().unwrap(), Metrics::new(1));
             let store = Store::open(folder.path(), metrics.add_outbox()).unwrap();
-            let reading = Self { store, metrics, _folder: folder };
+            let reading = Self { store, metrics, folder };
             for first in [0, 10, 20] {
                 reading.add((first..first + 10).map(record));
             }
@@ -254,5 +255,25 @@ mod tests {
         cursor.pass_over(&reading.store, place, from, to).unwrap();
         assert_eq!(reading.rest(&mut cursor), ((20..30).collect(), vec![]));
         assert_eq!(reading.torn(), 0);
+    }
+
+    #[test]
+    fn what_another_version_has_written_stays_for_it() {
+        let reading = Reading::of_three();
+        let strange = br#"{"site":"s","person":"bob","what":{"unset":["Plan"]},"at":0,"accepted":0}"#;
+        reading.add([strange.to_vec(), record(30)].into_iter());
+        let mut cursor = Cursor::default();
+        for cursor in [&mut cursor.mark(), &mut cursor] {
+            assert_eq!(reading.rest(cursor).0, (0..31).collect::<Vec<_>>());
+        }
+        assert_eq!(reading.torn(), 1);
+        let all = (1..4).flat_map(|segment| (0..10).map(move |number| Place { segment, number }));
+        all.chain([Place { segment: 4, number: 1 }]).for_each(|place| reading.store.done(place));
+        let Reading { store, folder, .. } = reading;
+        drop(store);
+        let store = Store::open(folder.path(), Metrics::new(1).add_outbox()).unwrap();
+        assert_eq!(store.lock().total().left, 1);
+        let kept = fs::read(store.path(4, JOURNAL)).unwrap();
+        assert!(kept.windows(strange.len()).any(|text| text == strange));
     }
 }
