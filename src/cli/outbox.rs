@@ -121,13 +121,13 @@ impl DeadBox {
     /// Those that the arguments name.
     fn chosen(&self, chosen: &Chosen) -> Result<Vec<DeadLetter>, Failure> {
         let mut letters = self.read()?.all;
-        if let Some(id) = chosen.ids.iter().find(|id| !letters.iter().any(|letter| letter.id == **id)) {
+        if let Some(id) = chosen.ids.iter().find(|id| !letters.iter().any(|letter| letter.id.names(**id))) {
             return Err(Failure::new(
                 format!("there is no event {id}"),
                 "`crosslink outbox list` shows those that there are",
             ));
         }
-        letters.retain(|letter| chosen.all || chosen.ids.contains(&letter.id));
+        letters.retain(|letter| chosen.all || chosen.ids.iter().any(|id| id.names(letter.id)));
         Ok(letters)
     }
 }

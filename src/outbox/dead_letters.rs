@@ -58,9 +58,10 @@ pub struct Letters {
     pub unreadable: u64,
 }
 
-/// Names a dead letter: where it stood in the journal, as `7-12`.
+/// Names a dead letter: where it stood in the journal, as `7-12`. When a damaged segment is written anew, another event
+/// may come to stand there, so the checksum of the event tells letters apart that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct LetterId(u64, u32);
+pub struct LetterId(u64, u32, #[serde(skip)] u32);
 
 impl DeadLetters {
     /// Those of an outbox.
@@ -139,13 +140,30 @@ impl DeadLetters {
     }
 }
 
+impl DeadLetter {
+    /// Reads one.
+    pub(super) fn parse(text: &[u8]) -> serde_json::Result<Self> {
+        let mut letter: Self = serde_json::from_slice(text)?;
+        letter.id.2 = crc32fast::hash(&serde_json::to_vec(&letter.record)?);
+        Ok(letter)
+    }
+}
+
+impl LetterId {
+    /// Whether the other one reads the same.
+    #[must_use]
+    pub fn names(self, other: Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+
 impl Letters {
     /// The letters of some texts, besides so many that can't be read.
     pub(super) fn of(texts: &[impl AsRef<[u8]>], mut unreadable: u64) -> Self {
         // One that was added when the program ended, before it was noted in the journal, was added again.
         let mut known = BTreeMap::new();
         for text in texts {
-            match serde_json::from_slice::<DeadLetter>(text.as_ref()) {
+            match DeadLetter::parse(text.as_ref()) {
                 Ok(letter) => drop(known.insert(letter.id, letter)),
                 Err(_) => unreadable += 1,
             }
@@ -203,7 +221,7 @@ impl LettersFile {
         self.mend_locked()?;
         let (bytes, mut stay) = (self.bytes()?, HEADER.to_vec());
         let (gone, left): (Vec<&[u8]>, Vec<&[u8]>) =
-            Found::in_file(&bytes).records.into_iter().partition(|text| goes(serde_json::from_slice(text).ok()));
+            Found::in_file(&bytes).records.into_iter().partition(|text| goes(DeadLetter::parse(text).ok()));
         for text in left {
             frame::append(text, &mut stay);
         }
@@ -246,13 +264,13 @@ impl LettersFile {
 
 impl From<Place> for LetterId {
     fn from(place: Place) -> Self {
-        Self(place.segment, place.number)
+        Self(place.segment, place.number, 0)
     }
 }
 
 impl fmt::Display for LetterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(segment, number) = self;
+        let Self(segment, number, _) = self;
         f.pad(&format!("{segment}-{number}"))
     }
 }
@@ -265,7 +283,7 @@ impl FromStr for LetterId {
             text.split_once('-').and_then(|(segment, number)| Some((segment.parse().ok()?, number.parse().ok()?)));
         let (segment, number) =
             parts.ok_or("an id is two numbers, such as 7-12; `crosslink outbox list` shows them")?;
-        Ok(Self(segment, number))
+        Ok(Self(segment, number, 0))
     }
 }
 
@@ -274,26 +292,46 @@ mod tests {
     use super::super::event::Kind;
     use super::*;
 
-    #[test]
-    fn what_another_version_has_written_stays_until_it_is_dropped() {
+    /// A file of dead letters with these persons, under these numbers.
+    fn filled(letters: &[(u32, &str)]) -> (tempfile::TempDir, DeadLetters) {
         let folder = tempfile::tempdir().unwrap();
         let file = LettersFile { directory: folder.path().to_owned(), most_bytes: 1 << 20 };
-        let record = Record {
-            site: "s".to_owned(),
-            person: "bob".to_owned(),
-            what: Kind::Alias("x".to_owned()),
-            at: 0,
-            accepted: 0,
-        };
-        for number in 0..3 {
-            let letter = DeadLetter { id: LetterId(1, number), record: record.clone(), why: String::new(), since: 0 };
-            file.add(&letter).unwrap();
+        for (number, person) in letters {
+            let (site, person, what) = ("s".to_owned(), (*person).to_owned(), Kind::Alias("x".to_owned()));
+            let record = Record { site, person, what, at: 0, accepted: 0 };
+            let id = Place { segment: 1, number: *number }.into();
+            file.add(&DeadLetter { id, record, why: String::new(), since: 0 }).unwrap();
         }
-        let mut bytes = fs::read(file.path()).unwrap();
+        (folder, DeadLetters::File(file))
+    }
+
+    fn persons(letters: &DeadLetters) -> Vec<String> {
+        letters.read().unwrap().all.into_iter().map(|letter| letter.record.person).collect()
+    }
+
+    fn ids(letters: &DeadLetters, person: &str) -> BTreeSet<LetterId> {
+        let all = letters.read().unwrap().all;
+        all.into_iter().filter(|letter| letter.record.person == person).map(|letter| letter.id).collect()
+    }
+
+    #[test]
+    fn two_events_that_stood_in_one_place_are_two_letters() {
+        let (_folder, letters) = filled(&[(0, "bob"), (0, "eve"), (0, "eve"), (1, "bob")]);
+        assert_eq!(persons(&letters).len(), 3, "what was added again counts once");
+        let first = letters.read().unwrap().all[0].id;
+        assert!(letters.read().unwrap().all[1].id.names(first) && first.to_string() == "1-0");
+        letters.remove(&ids(&letters, "eve")).unwrap();
+        assert_eq!(persons(&letters), ["bob", "bob"]);
+    }
+
+    #[test]
+    fn what_another_version_has_written_stays_until_it_is_dropped() {
+        let (folder, letters) = filled(&[(0, "bob"), (1, "eve"), (2, "bob")]);
+        let path = folder.path().join("dead-letters");
+        let mut bytes = fs::read(&path).unwrap();
         frame::append(b"{\"id\":\"of another form\"}", &mut bytes);
-        fs::write(file.path(), bytes).unwrap();
-        let letters = DeadLetters::File(file);
-        letters.remove(&BTreeSet::from([LetterId(1, 1)])).unwrap();
+        fs::write(&path, bytes).unwrap();
+        letters.remove(&ids(&letters, "eve")).unwrap();
         let left = || letters.read().map(|left| (left.all.len(), left.unreadable)).unwrap();
         assert_eq!(left(), (2, 1));
         assert_eq!((letters.remove_unreadable().unwrap(), left()), (1, (2, 0)));

@@ -328,6 +328,27 @@ fn events_in(segment: &PathBuf) -> Vec<usize> {
 }
 
 #[test]
+fn no_dead_letter_is_lost_when_a_segment_is_mended() {
+    let (service, site, mut source) = started(Mood::Status(400));
+    source.accept(&told("bad0", "alias\tcarol"));
+    eventually("a dead letter", || site.command(&["list"]).1.ends_with("\n1 event\n").then_some(()));
+    service.is(Mood::Silent);
+    for person in ["good0", "good1", "good2", "good3", "good4", "bad1", "tail"] {
+        source.accept(&told(person, "alias\tcarol"));
+    }
+    drop(source);
+    with_wrong_byte(&site.segments()[0], "good2");
+    service.is(Mood::Status(400));
+    let source = Source::start(&site);
+    eventually("seven dead letters", || site.command(&["list"]).1.ends_with("\n7 events\n").then_some(()));
+    source.finish();
+    service.is(Mood::Fine);
+    assert_eq!(site.command(&["retry", "--all"]), (true, "7 events delivered\n".to_owned()));
+    assert_eq!(service.counted(), 7);
+    assert_eq!(site.command(&["list"]), (true, "0 events\n".to_owned()));
+}
+
+#[test]
 fn a_damaged_header_stops_nobody() {
     let (service, site, mut source) = started(Mood::Silent);
     source.accept(&told("bob", "alias\tanna"));
