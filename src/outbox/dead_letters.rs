@@ -101,25 +101,18 @@ impl DeadLetters {
         }
     }
 
-    /// Takes some away.
+    /// Takes some away, and `with_unreadable` also those that can't be read, because another version has written them;
+    /// gives how many of these there were. Where nothing is left, a full disk does not hinder it.
     ///
     /// # Errors
     /// The file or the store can't be read or written; then they are as they were.
-    pub fn remove(&self, ids: &BTreeSet<LetterId>) -> io::Result<()> {
+    pub fn remove(&self, ids: &BTreeSet<LetterId>, with_unreadable: bool) -> io::Result<usize> {
         match self {
-            Self::File(file) => file.take_out(|letter| letter.is_some_and(|letter| ids.contains(&letter.id))).map(drop),
-            Self::Stream(letters) => letters.remove(ids),
-        }
-    }
-
-    /// Takes away those that can't be read, because another version has written them, and gives how many there were.
-    ///
-    /// # Errors
-    /// As with [`Self::remove`].
-    pub fn remove_unreadable(&self) -> io::Result<usize> {
-        match self {
-            Self::File(file) => file.take_out(|letter| letter.is_none()),
-            Self::Stream(letters) => letters.remove_unreadable(),
+            Self::File(file) => file.take_out(ids, with_unreadable),
+            Self::Stream(letters) => {
+                letters.remove(ids)?;
+                if with_unreadable { letters.remove_unreadable() } else { Ok(0) }
+            }
         }
     }
 
@@ -214,19 +207,31 @@ impl LettersFile {
         Ok(Letters::of(&found.records, found.torn))
     }
 
-    /// Takes away what `goes`, be it a letter or what can't be read, and gives how many went.
-    fn take_out(&self, goes: impl Fn(Option<DeadLetter>) -> bool) -> io::Result<usize> {
+    /// Takes some away, and gives how many of those went that can't be read.
+    fn take_out(&self, ids: &BTreeSet<LetterId>, with_unreadable: bool) -> io::Result<usize> {
         let _lock = self.lock()?;
         // What is damaged is not lost with those that go.
         self.mend_locked()?;
-        let (bytes, mut stay) = (self.bytes()?, HEADER.to_vec());
-        let (gone, left): (Vec<&[u8]>, Vec<&[u8]>) =
-            Found::in_file(&bytes).records.into_iter().partition(|text| goes(DeadLetter::parse(text).ok()));
-        for text in left {
-            frame::append(text, &mut stay);
+        let (bytes, mut stay, mut unreadable) = (self.bytes()?, HEADER.to_vec(), 0);
+        for text in Found::in_file(&bytes).records {
+            match DeadLetter::parse(text) {
+                Ok(letter) if ids.contains(&letter.id) => {}
+                Err(_) if with_unreadable => unreadable += 1,
+                _ => frame::append(text, &mut stay),
+            }
         }
-        files::replace(&self.path(), &stay)?;
-        Ok(gone.len())
+        if stay.len() >= bytes.len() {
+            return Ok(0);
+        }
+        if stay == HEADER {
+            // A shorter file fits on a full disk, which has no room for another one.
+            let file = File::options().write(true).open(self.path())?;
+            file.set_len(HEADER.len() as u64)?;
+            file.sync_all()?;
+        } else {
+            files::replace(&self.path(), &stay)?;
+        }
+        Ok(unreadable)
     }
 
     /// Reads no more than the lengths, however large the file is.
@@ -320,8 +325,20 @@ mod tests {
         assert_eq!(persons(&letters).len(), 3, "what was added again counts once");
         let first = letters.read().unwrap().all[0].id;
         assert!(letters.read().unwrap().all[1].id.names(first) && first.to_string() == "1-0");
-        letters.remove(&ids(&letters, "eve")).unwrap();
+        letters.remove(&ids(&letters, "eve"), false).unwrap();
         assert_eq!(persons(&letters), ["bob", "bob"]);
+    }
+
+    #[test]
+    fn all_are_taken_away_where_there_is_no_room_for_another_file() {
+        let (folder, letters) = filled(&[(0, "bob"), (1, "eve")]);
+        fs::create_dir(folder.path().join("dead-letters.next")).unwrap();
+        assert!(letters.remove(&ids(&letters, "eve"), false).is_err());
+        assert_eq!(persons(&letters), ["bob", "eve"]);
+        let all = letters.read().unwrap().all.iter().map(|letter| letter.id).collect();
+        letters.remove(&all, true).unwrap();
+        assert_eq!(persons(&letters), [""; 0]);
+        assert_eq!(fs::read(folder.path().join("dead-letters")).unwrap(), HEADER);
     }
 
     #[test]
@@ -331,10 +348,11 @@ mod tests {
         let mut bytes = fs::read(&path).unwrap();
         frame::append(b"{\"id\":\"of another form\"}", &mut bytes);
         fs::write(&path, bytes).unwrap();
-        letters.remove(&ids(&letters, "eve")).unwrap();
+        letters.remove(&ids(&letters, "eve"), false).unwrap();
         let left = || letters.read().map(|left| (left.all.len(), left.unreadable)).unwrap();
         assert_eq!(left(), (2, 1));
-        assert_eq!((letters.remove_unreadable().unwrap(), left()), (1, (2, 0)));
-        assert_eq!(letters.remove_unreadable().unwrap(), 0);
+        let none = BTreeSet::new();
+        assert_eq!((letters.remove(&none, true).unwrap(), left()), (1, (2, 0)));
+        assert_eq!(letters.remove(&none, true).unwrap(), 0);
     }
 }

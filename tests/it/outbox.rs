@@ -555,6 +555,42 @@ fn what_is_refused_can_be_looked_at_sent_again_and_dropped() {
 }
 
 #[test]
+fn what_was_set_aside_can_be_taken_away_on_a_full_disk() {
+    if !needs(&["unshare", "mount"]) || !may_make_namespaces() {
+        return;
+    }
+    let (service, site, mut source) = started(Mood::Status(404));
+    for number in 0..3 {
+        source.accept(&told(&format!("bob{number}"), "alias\tcarol"));
+    }
+    eventually("three dead letters", || site.command(&["list"]).1.ends_with("\n3 events\n").then_some(()));
+    source.finish();
+    service.is(Mood::Fine);
+    let (_, listed) = site.command(&["list"]);
+    let id = listed.lines().nth(1).unwrap().split(' ').next().unwrap();
+    let letters = site.folder.path().join("letters");
+    fs::copy(site.journal().join("dead-letters"), &letters).unwrap();
+    // On a disk that is full but for them, a command, and then what is left.
+    let on_full_disk = |arguments: &str| {
+        let script = format!(
+            "mount -t tmpfs -o size=64k none $1 && cp $2 $1/dead-letters
+             head -c 1000000 /dev/zero 2>&- > $1/rest
+             for command in '{arguments}' list; do $0 outbox $command --config $3; done"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script]).arg(crosslink().get_program());
+        command.args([&site.journal(), &letters, &site.folder.path().join("crosslink.yaml")]);
+        let output = command.output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let said = on_full_disk(&format!("retry {id}"));
+    assert!(said.contains("1 event delivered\n") && said.contains("\n3 events\n"), "{said}");
+    assert!(said.contains("hint: nothing was taken away: make room on its disk"), "{said}");
+    assert_eq!(on_full_disk("retry --all"), "3 events delivered\n0 events\n");
+    assert_eq!(on_full_disk("drop --all"), "3 events dropped\n0 events\n");
+}
+
+#[test]
 fn the_service_is_believed_by_its_certificate() {
     if !needs(&["openssl"]) {
         return;
