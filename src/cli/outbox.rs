@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::io::{self, IsTerminal};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use clap::Subcommand;
@@ -66,9 +66,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Action::Drop(chosen) => {
             let dead = DeadBox::of(&chosen.config)?;
             let letters = dead.chosen(chosen)?;
-            dead.remove(&letters.iter().map(|letter| letter.id).collect())?;
+            let ids = letters.iter().map(|letter| letter.id).collect();
+            let unreadable = dead.letters.remove(&ids, chosen.all).map_err(|error| dead.failed(&error))?;
             let mut shown = format!("{} dropped\n", count(letters.len(), "event"));
-            let unreadable = if chosen.all { dead.remove_unreadable()? } else { 0 };
             if unreadable > 0 {
                 // Writing to a text does not fail.
                 let _ = writeln!(shown, "{} dropped that could not be read", count(unreadable, "event"));
@@ -102,16 +102,11 @@ impl DeadBox {
         self.letters.read().map_err(|error| self.failed(&error))
     }
 
-    fn remove(&self, ids: &BTreeSet<LetterId>) -> Result<(), Failure> {
-        self.letters.remove(ids).map_err(|error| self.failed(&error))
-    }
-
-    fn remove_unreadable(&self) -> Result<usize, Failure> {
-        self.letters.remove_unreadable().map_err(|error| self.failed(&error))
-    }
-
     fn failed(&self, error: &io::Error) -> Failure {
         let hint = match &self.settings.place {
+            OutboxPlace::Directory(_) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                "nothing was taken away: make room on its disk; only `drop --all` needs none"
+            }
             OutboxPlace::Directory(_) => "run it as the user under whom crosslink runs",
             OutboxPlace::Stream(_) => "look at the store, and at `outbox.password`",
         };
@@ -121,13 +116,13 @@ impl DeadBox {
     /// Those that the arguments name.
     fn chosen(&self, chosen: &Chosen) -> Result<Vec<DeadLetter>, Failure> {
         let mut letters = self.read()?.all;
-        if let Some(id) = chosen.ids.iter().find(|id| !letters.iter().any(|letter| letter.id == **id)) {
+        if let Some(id) = chosen.ids.iter().find(|id| !letters.iter().any(|letter| letter.id.names(**id))) {
             return Err(Failure::new(
                 format!("there is no event {id}"),
                 "`crosslink outbox list` shows those that there are",
             ));
         }
-        letters.retain(|letter| chosen.all || chosen.ids.contains(&letter.id));
+        letters.retain(|letter| chosen.all || chosen.ids.iter().any(|id| id.names(letter.id)));
         Ok(letters)
     }
 }
@@ -190,23 +185,26 @@ fn retry(Again { chosen, to_site }: &Again) -> Result<(), Failure> {
         homeless.for_each(|letter| letter.record.site.clone_from(site));
     }
     let mut progress = Progress::of(letters.len());
-    let (mut delivered, mut kept, mut removed) = (BTreeSet::new(), Vec::new(), Ok(()));
+    let (mut delivered, mut kept) = (BTreeSet::new(), Vec::new());
     let mut tell = |resent: Resent| {
         progress.step();
         if resent.attempt != Attempt::Ok {
             return kept.push(resent);
         }
         delivered.insert(resent.id);
-        // So that whoever breaks it off does not begin anew.
+        // So that whoever breaks it off does not begin anew. What fails here is tried again at the end.
         if delivered.len() % REMOVED_AT_ONCE == 0 {
-            removed = dead.letters.remove(&delivered);
+            let _ = dead.letters.remove(&delivered, false);
         }
     };
     let sent = runtime()?.block_on(resend(&dead.settings, dead.config.sites.clone(), letters, &mut tell));
     progress.end();
     sent.map_err(|error| Failure::new(format!("nothing can be sent: {error}"), "look at `outbox.ca_file`"))?;
-    removed.and_then(|()| dead.letters.remove(&delivered)).map_err(|error| dead.failed(&error))?;
     let mut shown = format!("{} delivered\n", count(delivered.len(), "event"));
+    if let Err(error) = dead.letters.remove(&delivered, false) {
+        print(&shown)?;
+        return Err(dead.failed(&error));
+    }
     let left = progress.all - delivered.len();
     // Writing to a text does not fail.
     match kept.last() {

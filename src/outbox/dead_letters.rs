@@ -58,9 +58,10 @@ pub struct Letters {
     pub unreadable: u64,
 }
 
-/// Names a dead letter: where it stood in the journal, as `7-12`.
+/// Names a dead letter: where it stood in the journal, as `7-12`. When a damaged segment is written anew, another event
+/// may come to stand there, so the checksum of the event tells letters apart that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct LetterId(u64, u32);
+pub struct LetterId(u64, u32, #[serde(skip)] u32);
 
 impl DeadLetters {
     /// Those of an outbox.
@@ -100,25 +101,18 @@ impl DeadLetters {
         }
     }
 
-    /// Takes some away.
+    /// Takes some away, and `with_unreadable` also those that can't be read, because another version has written them;
+    /// gives how many of these there were. Where nothing is left, a full disk does not hinder it.
     ///
     /// # Errors
     /// The file or the store can't be read or written; then they are as they were.
-    pub fn remove(&self, ids: &BTreeSet<LetterId>) -> io::Result<()> {
+    pub fn remove(&self, ids: &BTreeSet<LetterId>, with_unreadable: bool) -> io::Result<usize> {
         match self {
-            Self::File(file) => file.take_out(|letter| letter.is_some_and(|letter| ids.contains(&letter.id))).map(drop),
-            Self::Stream(letters) => letters.remove(ids),
-        }
-    }
-
-    /// Takes away those that can't be read, because another version has written them, and gives how many there were.
-    ///
-    /// # Errors
-    /// As with [`Self::remove`].
-    pub fn remove_unreadable(&self) -> io::Result<usize> {
-        match self {
-            Self::File(file) => file.take_out(|letter| letter.is_none()),
-            Self::Stream(letters) => letters.remove_unreadable(),
+            Self::File(file) => file.take_out(ids, with_unreadable),
+            Self::Stream(letters) => {
+                letters.remove(ids)?;
+                if with_unreadable { letters.remove_unreadable() } else { Ok(0) }
+            }
         }
     }
 
@@ -139,13 +133,30 @@ impl DeadLetters {
     }
 }
 
+impl DeadLetter {
+    /// Reads one.
+    pub(super) fn parse(text: &[u8]) -> serde_json::Result<Self> {
+        let mut letter: Self = serde_json::from_slice(text)?;
+        letter.id.2 = crc32fast::hash(&serde_json::to_vec(&letter.record)?);
+        Ok(letter)
+    }
+}
+
+impl LetterId {
+    /// Whether the other one reads the same.
+    #[must_use]
+    pub fn names(self, other: Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+
 impl Letters {
     /// The letters of some texts, besides so many that can't be read.
     pub(super) fn of(texts: &[impl AsRef<[u8]>], mut unreadable: u64) -> Self {
         // One that was added when the program ended, before it was noted in the journal, was added again.
         let mut known = BTreeMap::new();
         for text in texts {
-            match serde_json::from_slice::<DeadLetter>(text.as_ref()) {
+            match DeadLetter::parse(text.as_ref()) {
                 Ok(letter) => drop(known.insert(letter.id, letter)),
                 Err(_) => unreadable += 1,
             }
@@ -196,19 +207,31 @@ impl LettersFile {
         Ok(Letters::of(&found.records, found.torn))
     }
 
-    /// Takes away what `goes`, be it a letter or what can't be read, and gives how many went.
-    fn take_out(&self, goes: impl Fn(Option<DeadLetter>) -> bool) -> io::Result<usize> {
+    /// Takes some away, and gives how many of those went that can't be read.
+    fn take_out(&self, ids: &BTreeSet<LetterId>, with_unreadable: bool) -> io::Result<usize> {
         let _lock = self.lock()?;
         // What is damaged is not lost with those that go.
         self.mend_locked()?;
-        let (bytes, mut stay) = (self.bytes()?, HEADER.to_vec());
-        let (gone, left): (Vec<&[u8]>, Vec<&[u8]>) =
-            Found::in_file(&bytes).records.into_iter().partition(|text| goes(serde_json::from_slice(text).ok()));
-        for text in left {
-            frame::append(text, &mut stay);
+        let (bytes, mut stay, mut unreadable) = (self.bytes()?, HEADER.to_vec(), 0);
+        for text in Found::in_file(&bytes).records {
+            match DeadLetter::parse(text) {
+                Ok(letter) if ids.contains(&letter.id) => {}
+                Err(_) if with_unreadable => unreadable += 1,
+                _ => frame::append(text, &mut stay),
+            }
         }
-        files::replace(&self.path(), &stay)?;
-        Ok(gone.len())
+        if stay.len() >= bytes.len() {
+            return Ok(0);
+        }
+        if stay == HEADER {
+            // A shorter file fits on a full disk, which has no room for another one.
+            let file = File::options().write(true).open(self.path())?;
+            file.set_len(HEADER.len() as u64)?;
+            file.sync_all()?;
+        } else {
+            files::replace(&self.path(), &stay)?;
+        }
+        Ok(unreadable)
     }
 
     /// Reads no more than the lengths, however large the file is.
@@ -246,13 +269,13 @@ impl LettersFile {
 
 impl From<Place> for LetterId {
     fn from(place: Place) -> Self {
-        Self(place.segment, place.number)
+        Self(place.segment, place.number, 0)
     }
 }
 
 impl fmt::Display for LetterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(segment, number) = self;
+        let Self(segment, number, _) = self;
         f.pad(&format!("{segment}-{number}"))
     }
 }
@@ -265,7 +288,7 @@ impl FromStr for LetterId {
             text.split_once('-').and_then(|(segment, number)| Some((segment.parse().ok()?, number.parse().ok()?)));
         let (segment, number) =
             parts.ok_or("an id is two numbers, such as 7-12; `crosslink outbox list` shows them")?;
-        Ok(Self(segment, number))
+        Ok(Self(segment, number, 0))
     }
 }
 
@@ -274,29 +297,62 @@ mod tests {
     use super::super::event::Kind;
     use super::*;
 
-    #[test]
-    fn what_another_version_has_written_stays_until_it_is_dropped() {
+    /// A file of dead letters with these persons, under these numbers.
+    fn filled(letters: &[(u32, &str)]) -> (tempfile::TempDir, DeadLetters) {
         let folder = tempfile::tempdir().unwrap();
         let file = LettersFile { directory: folder.path().to_owned(), most_bytes: 1 << 20 };
-        let record = Record {
-            site: "s".to_owned(),
-            person: "bob".to_owned(),
-            what: Kind::Alias("x".to_owned()),
-            at: 0,
-            accepted: 0,
-        };
-        for number in 0..3 {
-            let letter = DeadLetter { id: LetterId(1, number), record: record.clone(), why: String::new(), since: 0 };
-            file.add(&letter).unwrap();
+        for (number, person) in letters {
+            let (site, person, what) = ("s".to_owned(), (*person).to_owned(), Kind::Alias("x".to_owned()));
+            let record = Record { site, person, what, at: 0, accepted: 0 };
+            let id = Place { segment: 1, number: *number }.into();
+            file.add(&DeadLetter { id, record, why: String::new(), since: 0 }).unwrap();
         }
-        let mut bytes = fs::read(file.path()).unwrap();
+        (folder, DeadLetters::File(file))
+    }
+
+    fn persons(letters: &DeadLetters) -> Vec<String> {
+        letters.read().unwrap().all.into_iter().map(|letter| letter.record.person).collect()
+    }
+
+    fn ids(letters: &DeadLetters, person: &str) -> BTreeSet<LetterId> {
+        let all = letters.read().unwrap().all;
+        all.into_iter().filter(|letter| letter.record.person == person).map(|letter| letter.id).collect()
+    }
+
+    #[test]
+    fn two_events_that_stood_in_one_place_are_two_letters() {
+        let (_folder, letters) = filled(&[(0, "bob"), (0, "eve"), (0, "eve"), (1, "bob")]);
+        assert_eq!(persons(&letters).len(), 3, "what was added again counts once");
+        let first = letters.read().unwrap().all[0].id;
+        assert!(letters.read().unwrap().all[1].id.names(first) && first.to_string() == "1-0");
+        letters.remove(&ids(&letters, "eve"), false).unwrap();
+        assert_eq!(persons(&letters), ["bob", "bob"]);
+    }
+
+    #[test]
+    fn all_are_taken_away_where_there_is_no_room_for_another_file() {
+        let (folder, letters) = filled(&[(0, "bob"), (1, "eve")]);
+        fs::create_dir(folder.path().join("dead-letters.next")).unwrap();
+        assert!(letters.remove(&ids(&letters, "eve"), false).is_err());
+        assert_eq!(persons(&letters), ["bob", "eve"]);
+        let all = letters.read().unwrap().all.iter().map(|letter| letter.id).collect();
+        letters.remove(&all, true).unwrap();
+        assert_eq!(persons(&letters), [""; 0]);
+        assert_eq!(fs::read(folder.path().join("dead-letters")).unwrap(), HEADER);
+    }
+
+    #[test]
+    fn what_another_version_has_written_stays_until_it_is_dropped() {
+        let (folder, letters) = filled(&[(0, "bob"), (1, "eve"), (2, "bob")]);
+        let path = folder.path().join("dead-letters");
+        let mut bytes = fs::read(&path).unwrap();
         frame::append(b"{\"id\":\"of another form\"}", &mut bytes);
-        fs::write(file.path(), bytes).unwrap();
-        let letters = DeadLetters::File(file);
-        letters.remove(&BTreeSet::from([LetterId(1, 1)])).unwrap();
+        fs::write(&path, bytes).unwrap();
+        letters.remove(&ids(&letters, "eve"), false).unwrap();
         let left = || letters.read().map(|left| (left.all.len(), left.unreadable)).unwrap();
         assert_eq!(left(), (2, 1));
-        assert_eq!((letters.remove_unreadable().unwrap(), left()), (1, (2, 0)));
-        assert_eq!(letters.remove_unreadable().unwrap(), 0);
+        let none = BTreeSet::new();
+        assert_eq!((letters.remove(&none, true).unwrap(), left()), (1, (2, 0)));
+        assert_eq!(letters.remove(&none, true).unwrap(), 0);
     }
 }

@@ -85,7 +85,7 @@ impl Reader {
             let before = cursor.mark();
             let read = cursor.read(store, READ_BYTES);
             if read.as_ref().map_or(true, |kept| !kept.is_empty() && cursor.place() < end) {
-                self.behind.insert(*whom, if read.is_ok() { cursor } else { before.mark() });
+                self.behind.insert(*whom, cursor);
             }
             let mut taking = HashSet::new();
             for kept in read?.into_iter().filter(|kept| Some(kept.place) < end) {

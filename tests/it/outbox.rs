@@ -290,6 +290,65 @@ fn one_wrong_byte_takes_one_event_and_the_damaged_file_is_kept() {
 }
 
 #[test]
+fn a_segment_that_is_cut_or_gone_while_it_runs_holds_up_nothing_behind_it() {
+    let service = Kissmetrics::start(Mood::Status(503));
+    let site = Site::new(&service.endpoint(), ", max_bytes: 1MiB");
+    let (mut source, long) = (Source::start(&site), "x".repeat(1000));
+    for number in 0..400 {
+        source.accept(&told(&format!("{number}@yoursite.com"), &format!("record\tevent {number}\tText\t{long}")));
+        if number == 20 {
+            // From now on nothing is read.
+            eventually("it to be down", || source.log().contains("KISSmetrics takes no events").then_some(()));
+        }
+    }
+    let segments = site.segments();
+    let (cut, gone) = (&segments[2], &segments[4]);
+    let (first, second) = (events_in(cut), events_in(gone));
+    let (middle, end) = (first[first.len() / 2], *first.last().unwrap());
+    let bytes = fs::read(cut).unwrap();
+    fs::write(cut, &bytes[..place(&bytes, &format!("\"event {middle}\""))]).unwrap();
+    fs::rename(gone, site.folder.path().join("gone")).unwrap();
+    service.is(Mood::Fine);
+    let lost: HashSet<usize> = (middle..=end).chain(second).collect();
+    eventually("all others", || (service.counted() >= 400 - lost.len()).then_some(()));
+    let told: HashSet<_> = service.told().iter().map(|target| number(target)).collect();
+    assert_eq!(told, (0..400).filter(|number| !lost.contains(number)).collect());
+    for file in [cut, gone] {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let said = source.log();
+        assert!(said.lines().any(|line| line.contains("is damaged, and passed over") && line.contains(name)), "{said}");
+    }
+    source.finish();
+}
+
+/// The numbers of the events in a segment.
+fn events_in(segment: &PathBuf) -> Vec<usize> {
+    let text = String::from_utf8_lossy(&fs::read(segment).unwrap()).into_owned();
+    text.split("\"event ").skip(1).map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn no_dead_letter_is_lost_when_a_segment_is_mended() {
+    let (service, site, mut source) = started(Mood::Status(400));
+    source.accept(&told("bad0", "alias\tcarol"));
+    eventually("a dead letter", || site.command(&["list"]).1.ends_with("\n1 event\n").then_some(()));
+    service.is(Mood::Silent);
+    for person in ["good0", "good1", "good2", "good3", "good4", "bad1", "tail"] {
+        source.accept(&told(person, "alias\tcarol"));
+    }
+    drop(source);
+    with_wrong_byte(&site.segments()[0], "good2");
+    service.is(Mood::Status(400));
+    let source = Source::start(&site);
+    eventually("seven dead letters", || site.command(&["list"]).1.ends_with("\n7 events\n").then_some(()));
+    source.finish();
+    service.is(Mood::Fine);
+    assert_eq!(site.command(&["retry", "--all"]), (true, "7 events delivered\n".to_owned()));
+    assert_eq!(service.counted(), 7);
+    assert_eq!(site.command(&["list"]), (true, "0 events\n".to_owned()));
+}
+
+#[test]
 fn a_damaged_header_stops_nobody() {
     let (service, site, mut source) = started(Mood::Silent);
     source.accept(&told("bob", "alias\tanna"));
@@ -493,6 +552,42 @@ fn what_is_refused_can_be_looked_at_sent_again_and_dropped() {
     assert_eq!(service.told().len(), 2);
     assert!(!site.command(&["drop", "9-9"]).0);
     source.finish();
+}
+
+#[test]
+fn what_was_set_aside_can_be_taken_away_on_a_full_disk() {
+    if !needs(&["unshare", "mount"]) || !may_make_namespaces() {
+        return;
+    }
+    let (service, site, mut source) = started(Mood::Status(404));
+    for number in 0..3 {
+        source.accept(&told(&format!("bob{number}"), "alias\tcarol"));
+    }
+    eventually("three dead letters", || site.command(&["list"]).1.ends_with("\n3 events\n").then_some(()));
+    source.finish();
+    service.is(Mood::Fine);
+    let (_, listed) = site.command(&["list"]);
+    let id = listed.lines().nth(1).unwrap().split(' ').next().unwrap();
+    let letters = site.folder.path().join("letters");
+    fs::copy(site.journal().join("dead-letters"), &letters).unwrap();
+    // On a disk that is full but for them, a command, and then what is left.
+    let on_full_disk = |arguments: &str| {
+        let script = format!(
+            "mount -t tmpfs -o size=64k none $1 && cp $2 $1/dead-letters
+             head -c 1000000 /dev/zero 2>&- > $1/rest
+             for command in '{arguments}' list; do $0 outbox $command --config $3; done"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script]).arg(crosslink().get_program());
+        command.args([&site.journal(), &letters, &site.folder.path().join("crosslink.yaml")]);
+        let output = command.output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let said = on_full_disk(&format!("retry {id}"));
+    assert!(said.contains("1 event delivered\n") && said.contains("\n3 events\n"), "{said}");
+    assert!(said.contains("hint: nothing was taken away: make room on its disk"), "{said}");
+    assert_eq!(on_full_disk("retry --all"), "3 events delivered\n0 events\n");
+    assert_eq!(on_full_disk("drop --all"), "3 events dropped\n0 events\n");
 }
 
 #[test]

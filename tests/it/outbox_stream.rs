@@ -156,6 +156,23 @@ fn what_another_had_read_of_a_person_is_taken_over_a_part_at_a_time() {
 }
 
 #[test]
+fn what_another_version_has_added_stays_for_it() {
+    let Some((store, service, site)) = started(Mood::Fine, "") else { return };
+    let strange = r#"{"site":"s","person":"bob","what":{"unset":["Plan"]},"at":0,"accepted":0}"#;
+    let _: String = ask(&store, &["XADD", "crosslink:3", "1-3", "event", strange]);
+    let _: String = ask(&store, &["SET", "crosslink:last", "1"]);
+    // The second one gets it when the first one has ended.
+    for number in 1..3 {
+        let mut source = Source::start(&site);
+        source.accept(&told("bob", &format!("record\tevent {number}")));
+        eventually("the event", || (service.counted() == number).then_some(()));
+        eventually("a word of it", || source.log().contains("of another version").then_some(()));
+        source.finish();
+    }
+    assert_eq!(ask::<u64>(&store, &["XLEN", "crosslink:3"]), 1);
+}
+
+#[test]
 fn an_event_waits_for_the_key_that_it_was_meant_for() {
     let Some((store, service, site)) = started(Mood::Silent, "") else { return };
     let mut source = Source::start(&site);

@@ -52,7 +52,7 @@ impl StreamLetters {
         let mut server = self.lock();
         let key = server.key("dead");
         let mut letters: Vec<(Vec<u8>, Vec<u8>)> = server.ask(redis::cmd("HGETALL").arg(key))?;
-        letters.retain(|(_, text)| serde_json::from_slice::<DeadLetter>(text).is_err());
+        letters.retain(|(_, text)| DeadLetter::parse(text).is_err());
         let () = server.run(include_str!("remove.lua"), |arguments| {
             for (field, _) in &letters {
                 arguments.arg(field);

@@ -17,6 +17,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::complaint::Complaint;
 use super::cursor::Kept;
 use super::segments::Place;
 use crate::metrics::{Fate, Hindrance, OutboxCounts};
@@ -46,6 +47,8 @@ pub(super) struct Stream {
     done: Vec<Place>,
     /// When the store is asked next.
     again: Instant,
+    /// What another version has added.
+    strange: Complaint,
 }
 
 /// What `take.lua` gives: the share, the parts, ids and events, how many wait, and their bytes.
@@ -68,6 +71,7 @@ impl Stream {
             has_lost: false,
             done: Vec::new(),
             again: now,
+            strange: Complaint::default(),
         })
     }
 
@@ -117,23 +121,25 @@ impl Stream {
                 *terms
             });
         }
-        let kept = events.chunks_exact(2).filter_map(|event| self.kept(event)).collect();
+        let kept: Vec<Kept> = events.chunks_exact(2).filter_map(|event| self.kept(event)).collect();
+        // They stay in the store, for one that knows them when it gets these parts.
+        let strange = (events.len() / 2 - kept.len()) as u64;
+        self.counts.count(Fate::Torn, strange);
+        self.strange.add(strange, String::new());
+        if let Some((events, _)) = self.strange.due(now) {
+            tracing::error!(events, "events in the stream are of another version, and wait for it");
+        }
         self.leave_surplus(owned.get(share..).unwrap_or_default())?;
         Ok(kept)
     }
 
-    /// One event that was read.
+    /// One event that was read; `None` if another version has written it.
     fn kept(&mut self, event: &[Vec<u8>]) -> Option<Kept> {
         let [id, text] = event else { return None };
         let (number, part) = std::str::from_utf8(id).ok()?.split_once('-')?;
         let (segment, part) = (number.parse().ok()?, part.parse().ok()?);
         let place = Place { segment, number: self.parts.get(&part)? * PARTS + part };
-        let Ok(record) = serde_json::from_slice(text) else {
-            // Another version has written it.
-            self.counts.count(Fate::Torn, 1);
-            self.done.push(place);
-            return None;
-        };
+        let record = serde_json::from_slice(text).ok()?;
         self.held.insert((part, place));
         Some(Kept { place, record, bytes: text.len() })
     }
