@@ -1,5 +1,5 @@
 //! Events on their way to the disk: a thread writes out whatever has come into the queue meanwhile at once. All who
-//! wait share one write, and with `durability: each` one `fdatasync`.
+//! wait share one write, and with `durability: each` one `fdatasync`; where nobody waits, there is one a second.
 
 use std::sync::Arc;
 use std::thread;
@@ -30,7 +30,7 @@ pub(super) struct Journal {
 #[derive(Default)]
 pub(super) struct Open {
     segment: Option<Writer>,
-    /// Since when there is something that a power cut would take.
+    /// Since when there is something that a power cut would take, for which nobody waits.
     unsynced: Option<Instant>,
     /// After a failure: when the disk is tried again.
     again: Option<Instant>,
@@ -44,6 +44,8 @@ struct Batch {
     bytes: Vec<u8>,
     records: u32,
     groups: Vec<Group>,
+    /// Whether somebody waits to hear that it is safe.
+    is_awaited: bool,
 }
 
 impl Journal {
@@ -101,6 +103,7 @@ impl Journal {
             return group.refuse(Refused::Full, &self.counts);
         }
         batch.records += u32::try_from(group.len()).unwrap_or(u32::MAX);
+        batch.is_awaited |= group.is_awaited();
         batch.groups.push(group);
     }
 
@@ -136,7 +139,7 @@ impl Journal {
         if batch.groups.is_empty() {
             return;
         }
-        let written = self.write(&batch.bytes, batch.records);
+        let written = self.write(&batch);
         if !written {
             for group in batch.groups {
                 group.refuse(Refused::NoRoom, &self.counts);
@@ -151,11 +154,11 @@ impl Journal {
     }
 
     /// Puts records on the disk, all of them or none; whether that was possible.
-    fn write(&mut self, bytes: &[u8], records: u32) -> bool {
+    fn write(&mut self, batch: &Batch) -> bool {
         if self.state.again.is_some_and(|again| Instant::now() < again) {
             return false;
         }
-        match self.try_write(bytes, records) {
+        match self.try_write(batch) {
             Ok(()) => {
                 self.goes_on();
                 true
@@ -180,7 +183,7 @@ impl Journal {
         }
     }
 
-    fn try_write(&mut self, bytes: &[u8], records: u32) -> std::io::Result<()> {
+    fn try_write(&mut self, batch: &Batch) -> std::io::Result<()> {
         if self.state.segment.as_ref().is_some_and(|segment| segment.bytes() >= self.longest()) {
             self.seal();
         }
@@ -188,18 +191,21 @@ impl Journal {
             Some(segment) => segment,
             none => none.insert(self.store.begin()?),
         };
-        let mut written = segment.append(bytes);
-        if written.is_ok() && self.settings.durability == Durability::Each {
+        let is_synced = batch.is_awaited && self.settings.durability == Durability::Each;
+        let mut written = segment.append(&batch.bytes);
+        if written.is_ok() && is_synced {
             // What a failed `fsync` leaves on the disk nobody knows, and another one would not tell.
-            written = segment.sync().inspect_err(|_| segment.take_back(bytes.len()));
+            written = segment.sync().inspect_err(|_| segment.take_back(batch.bytes.len()));
         }
         if written.is_err() {
             // A segment that grows no more goes as soon as it is delivered, and may be what fills the disk.
             self.seal();
             return written;
         }
-        self.store.grew(segment, records);
-        if self.settings.durability == Durability::Batch {
+        self.store.grew(segment, batch.records);
+        if is_synced {
+            self.state.unsynced = None;
+        } else {
             self.state.unsynced.get_or_insert_with(Instant::now);
         }
         Ok(())
@@ -218,7 +224,7 @@ impl Journal {
         }
     }
 
-    /// What was written with `durability: batch` is safe from a power cut after this.
+    /// What was written for nobody who waits, or with `durability: batch`, is safe from a power cut after this.
     fn sync(&mut self) {
         if self.state.unsynced.take().is_none() {
             return;
@@ -237,7 +243,7 @@ const LARGEST_BATCH: u64 = 1024 * 1024;
 /// Into how many segments a full journal is divided, so that not all of it is lost when the oldest goes.
 const SEGMENTS: u64 = 16;
 const LONGEST_SEGMENT: u64 = 8 * 1024 * 1024;
-/// With `durability: batch`, how much time a power cut takes; and between two attempts to write to a full disk.
+/// How much time a power cut takes of what nobody waits for; and between two attempts to write to a full disk.
 const SOON: Duration = Duration::from_secs(1);
 /// After this, what was delivered is taken from the disk.
 const IDLE: Duration = Duration::from_secs(10);

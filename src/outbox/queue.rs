@@ -36,6 +36,11 @@ impl Group {
         self.number
     }
 
+    /// Whether somebody waits to hear what became of the events.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// Tells whoever waits what became of the events.
     pub(super) fn tell(self, outcome: Result<(), Refused>) {
         if let Some(told) = self.told {
