@@ -247,3 +247,56 @@ const LONGEST_SEGMENT: u64 = 8 * 1024 * 1024;
 const SOON: Duration = Duration::from_secs(1);
 /// After this, what was delivered is taken from the disk.
 const IDLE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::super::event::{Event, What};
+    use super::*;
+    use crate::link::Identity;
+    use crate::metrics::Metrics;
+    use crate::settings::OutboxPlace;
+
+    #[test]
+    fn the_disk_is_waited_for_only_where_somebody_waits() {
+        for (durability, waits, is_left) in [
+            (Durability::Each, true, false),
+            (Durability::Each, false, true),
+            (Durability::Batch, true, true),
+            (Durability::Batch, false, true),
+        ] {
+            let (folder, mut metrics, queue) = (tempfile::tempdir().unwrap(), Metrics::new(1), Arc::<Queue>::default());
+            let counts = metrics.add_outbox();
+            let identity = || Identity::from_cookie(b"bob").unwrap().into_owned();
+            let event = Event { site: "s".into(), person: identity(), what: What::Alias(identity()), at: 0 };
+            let (told, mut heard) = oneshot::channel();
+            queue.push(vec![event], waits.then_some(told)).unwrap();
+            queue.close();
+            let mut journal = Journal {
+                queue,
+                store: Arc::new(Store::open(folder.path(), Arc::clone(&counts)).unwrap()),
+                settings: OutboxSettings {
+                    place: OutboxPlace::Directory(folder.path().to_owned()),
+                    durability,
+                    max_bytes: 1 << 20,
+                    when_full: WhenFull::RefuseNew,
+                    timeout: SOON,
+                    parallel: 1,
+                    authorities: None,
+                },
+                counts,
+                grown: Arc::default(),
+                state: Open::default(),
+            };
+            let (groups, _) = journal.queue.take(IDLE);
+            let mut batch = Batch::default();
+            for group in groups {
+                journal.add(group, &mut batch);
+            }
+            journal.commit(batch);
+            assert_eq!(heard.try_recv(), if waits { Ok(Ok(())) } else { Err(oneshot::error::TryRecvError::Closed) });
+            assert_eq!(journal.state.unsynced.is_some(), is_left, "{durability:?}, {waits}");
+        }
+    }
+}
