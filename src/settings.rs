@@ -204,7 +204,8 @@ impl fmt::Display for StreamPlace {
     }
 }
 
-/// When an event counts as accepted.
+/// When whoever waits for an event hears that it is accepted. For a visitor's nobody waits: it is on the disk a second
+/// later with either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// When the system has it: a `kill -9` of the program does not take it. At most a second later it is on the disk,

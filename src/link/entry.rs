@@ -5,7 +5,8 @@ use std::fmt;
 use url::Url;
 
 use super::domain::{BadDomain, Domain, registrable};
-use super::target::{Target, is_plain_path};
+use super::suspect::is_plain_path;
+use super::target::Target;
 
 /// One destination of a pair: `host`, `*.host`, `host:port`, `https://host/path` or `http://host`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,6 +29,7 @@ mod query;
 mod referer;
 mod scripts;
 mod sites;
+mod suspect;
 mod target;
 mod tell;
 mod texts;

@@ -7,6 +7,7 @@ use url::{Position, Url};
 
 use super::entry::Scheme;
 use super::plain_url::{self, Known};
+use super::suspect::{self, is_plain_path};
 use super::unescape::{SPARE, unescape};
 
 /// An absolute `http` or `https` URL exactly as the WHATWG parser prints it, without a user name, and where its parts
@@ -105,7 +106,7 @@ impl Target {
         if let Some(parts) = parts {
             return Ok(Self { text, parts, proven: true });
         }
-        check(&text)?;
+        suspect::check(&text)?;
         let url = Url::parse(&text).map_err(|_| BadTarget::Unparsable)?;
         if url.host_str().is_none_or(|host| host.ends_with('.')) {
             return Err(BadTarget::TrailingDot);
@@ -309,58 +310,6 @@ impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Target({})", self.origin())
     }
-}
-
-/// Refuses what only attackers write, before the parser gets to see it.
-fn check(text: &str) -> Result<(), BadTarget> {
-    if text.bytes().any(|b| b <= b' ' || b == 0x7f) {
-        return Err(BadTarget::ControlOrSpace);
-    }
-    let before_query = text.split(['?', '#']).next().unwrap_or_default();
-    if before_query.contains('\\') {
-        return Err(BadTarget::Backslash);
-    }
-    let (scheme, rest) = before_query.split_once("://").ok_or(BadTarget::Scheme)?;
-    let is_web = scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http");
-    if !is_web || rest.starts_with('/') {
-        return Err(BadTarget::Scheme);
-    }
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if authority.contains('@') {
-        return Err(BadTarget::UserInfo);
-    }
-    // Looked for twice: the parser drops the dot behind an IP address, and makes one of `。`.
-    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
-    if (if port.ends_with(']') { authority } else { host }).ends_with('.') {
-        return Err(BadTarget::TrailingDot);
-    }
-    // The parser takes these for drives, above which no `..` leads, as the Standard does in `file:` URLs alone.
-    let is_drive = |segment: &str| matches!(segment.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z', b':' | b'|']);
-    if path.split('/').any(is_drive) && !is_plain_path(path) {
-        return Err(BadTarget::Path);
-    }
-    Ok(())
-}
-
-/// Whether a path is free of all that two programs may read in two ways: a dot segment, an empty segment (one slash at
-/// the end is none), `\`, an escaped slash or backslash, and `;`.
-pub(super) fn is_plain_path(path: &str) -> bool {
-    let segments = path.strip_prefix('/').unwrap_or(path);
-    let segments = segments.strip_suffix('/').unwrap_or(segments);
-    (segments.is_empty() && !path.starts_with("//"))
-        || (!path.contains(['\\', ';']) && segments.split('/').all(is_plain_segment))
-}
-
-fn is_plain_segment(segment: &str) -> bool {
-    if segment.is_empty() {
-        return false;
-    }
-    if !segment.contains(['.', '%']) {
-        return true;
-    }
-    let lower = segment.to_ascii_lowercase();
-    let dots = lower.replace("%2e", ".");
-    !lower.contains("%2f") && !lower.contains("%5c") && dots != "." && dots != ".."
 }
 
 impl fmt::Display for BadTarget {
