@@ -58,7 +58,7 @@ pub(super) fn mint(raw: &RawMint, settings: &Settings, faults: &mut Faults) -> M
     }
     let secure = word(secure.as_ref(), true, &[("true", true), ("false", false)], faults);
     check_prefix(text, secure, false, "choose another name: this cookie is valid on the whole site", faults);
-    Mint { cookie: cookie_name::check(text, faults), secure }
+    Mint::new(cookie_name::check(text, faults), secure)
 }
 
 /// Somebody must be trusted to say who a visitor is, and not everybody.

@@ -9,7 +9,8 @@ use super::text::{Placed, Text};
 use super::trust::seal;
 use super::value::{duration, word};
 use crate::link::{
-    CookieDomain, CookieName, Domain, Entry, Existing, Keys, Landing, MAX_AGE, Parameter, SameSite, Scheme, Seal,
+    Attributes, CookieDomain, CookieName, Domain, Entry, Existing, Keys, Landing, MAX_AGE, Parameter, SameSite, Scheme,
+    Seal,
 };
 
 /// What a landing needs to know of its pair.
@@ -51,12 +52,14 @@ pub(super) fn landing(
         anonymous_cookie: anonymous.map(|text| anonymous_cookie(text, &cookie, faults)),
         cookie,
         domain: domain(own.domain.as_deref().or(defaults.domain.as_deref()), destinations, faults),
-        max_age: max_age(own.max_age.as_deref().or(defaults.max_age.as_deref()), faults),
-        same_site: word(same_site, SameSite::Lax, &same_sites, faults),
+        attributes: Attributes::new(
+            max_age(own.max_age.as_deref().or(defaults.max_age.as_deref()), faults),
+            word(same_site, SameSite::Lax, &same_sites, faults),
+        ),
         existing: existing_text.map(|text| word(Some(text), Existing::KeepNamed, &existing, faults)),
     };
     let has_http = destinations.iter().any(|entry| entry.scheme() == Scheme::Http);
-    if landing.same_site == SameSite::None && has_http {
+    if landing.attributes.same_site() == SameSite::None && has_http {
         faults.add(
             same_site.map_or(at, Place::from),
             "`same_site: none` needs https: browsers take such a cookie only with Secure",

@@ -1,10 +1,10 @@
 //! The identity cookie: found among a browser's cookies on the origin, written on the destination.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::time::Duration;
 
 use cookie::time::OffsetDateTime;
-use cookie::{Cookie, SameSite as CookieSameSite};
+use cookie::{Cookie, CookieBuilder, SameSite as CookieSameSite};
 use memchr::memchr;
 use memchr::memmem::Finder;
 
@@ -93,12 +93,19 @@ pub struct IdentityCookie<'a> {
     pub name: &'a CookieName,
     /// The `Domain` attribute; `None` makes a host-only cookie.
     pub domain: Option<&'a str>,
-    /// The `Max-Age` attribute, in whole seconds.
-    pub max_age: Duration,
-    /// The `SameSite` attribute.
-    pub same_site: SameSite,
     /// The `Secure` attribute.
     pub secure: bool,
+    /// All others.
+    pub attributes: &'a Attributes,
+}
+
+/// The attributes that a pair's cookies have whatever their host. The library writes them once, and not for each visitor
+/// again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    same_site: SameSite,
+    /// What stands before the domain and behind it: without `Secure`, and with it.
+    written: [(Box<str>, Box<str>); 2],
 }
 
 /// The `SameSite` attribute of a landing's cookie.
@@ -134,50 +141,69 @@ impl CookieDomain {
     }
 }
 
+impl Attributes {
+    /// Takes `Max-Age`, in whole seconds, and `SameSite`.
+    #[must_use]
+    pub fn new(max_age: Duration, same_site: SameSite) -> Self {
+        let seconds = cookie::time::Duration::seconds(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
+        let written = [false, true].map(|secure| {
+            let cookie = cookie("", same_site, secure).domain("").max_age(seconds).to_string();
+            let (before, behind) = cookie.split_once(DOMAIN).unwrap_or_default();
+            (before.trim_start_matches('=').into(), behind.into())
+        });
+        Self { same_site, written }
+    }
+
+    /// The `SameSite` attribute.
+    #[must_use]
+    pub fn same_site(&self) -> SameSite {
+        self.same_site
+    }
+}
+
 impl IdentityCookie<'_> {
     /// The value of a `Set-Cookie` field. It is never `HttpOnly`: the page's script must read it.
     #[must_use]
     pub fn write(&self, identity: &Identity<'_>) -> String {
-        let max_age = i64::try_from(self.max_age.as_secs()).unwrap_or(i64::MAX);
-        self.text(identity.escaped().collect(), max_age, None)
+        let [insecure, secure] = &self.attributes.written;
+        let (before, behind) = if self.secure { secure } else { insecure };
+        let (domain_key, domain) = self.domain.map_or_else(Default::default, |domain| (DOMAIN, domain));
+        let parts = || {
+            let value = identity.escaped();
+            [self.name.as_str(), "="].into_iter().chain(value).chain([before, domain_key, domain, behind])
+        };
+        // Measured first, then written: such a text becomes a field of the answer without another copy.
+        let mut text = String::with_capacity(parts().map(str::len).sum());
+        text.extend(parts());
+        text
     }
 
     /// The value of a `Set-Cookie` field that ends this cookie, whatever it holds: one with the same name, domain and
     /// path takes its place, and its time is over. `Expires` says so to those that don't know `Max-Age`.
     #[must_use]
     pub fn end(&self) -> String {
-        self.text(String::new(), 0, Some(OffsetDateTime::UNIX_EPOCH))
-    }
-
-    fn text(&self, value: String, max_age: i64, expires: Option<OffsetDateTime>) -> String {
-        let mut cookie = Cookie::build((self.name.as_str(), value))
-            .path("/")
-            .max_age(cookie::time::Duration::seconds(max_age))
-            .secure(self.secure)
-            .same_site(match self.same_site {
-                SameSite::Lax => CookieSameSite::Lax,
-                SameSite::None => CookieSameSite::None,
-            })
-            .build();
-        if let Some(domain) = self.domain {
-            cookie.set_domain(domain);
+        let ended = cookie(self.name.as_str(), self.attributes.same_site, self.secure)
+            .max_age(cookie::time::Duration::ZERO)
+            .expires(OffsetDateTime::UNIX_EPOCH);
+        match self.domain {
+            Some(domain) => ended.domain(domain).to_string(),
+            None => ended.to_string(),
         }
-        if self.same_site == SameSite::None {
-            cookie.set_partitioned(true);
-        }
-        if let Some(expires) = expires {
-            cookie.set_expires(expires);
-        }
-        // Room for any but the longest: the library writes it in a dozen pieces.
-        let mut text = String::with_capacity(ROOM);
-        // Writing to a text does not fail.
-        let _ = write!(text, "{cookie}");
-        text
     }
 }
 
-/// What most cookies need.
-const ROOM: usize = 160;
+/// A cookie without a value, with what all have: one for the whole host, and never hidden from its scripts.
+fn cookie(name: &str, same_site: SameSite, secure: bool) -> CookieBuilder<'_> {
+    Cookie::build((name, "")).path("/").secure(secure).partitioned(same_site == SameSite::None).same_site(
+        match same_site {
+            SameSite::Lax => CookieSameSite::Lax,
+            SameSite::None => CookieSameSite::None,
+        },
+    )
+}
+
+/// What stands before the domain.
+const DOMAIN: &str = "; Domain=";
 
 #[cfg(test)]
 mod tests {
@@ -212,13 +238,10 @@ mod tests {
     fn a_cookie_is_written_for_scripts_to_read() {
         let bob = Identity::from_cookie(b"bob%40bob.com").unwrap();
         let name = CookieName::new("km_ni");
-        let mut cookie = IdentityCookie {
-            name: &name,
-            domain: Some("yourshop.example"),
-            max_age: Duration::from_secs(34_560_000),
-            same_site: SameSite::Lax,
-            secure: true,
-        };
+        let [lax, none] = [SameSite::Lax, SameSite::None]
+            .map(|same_site| Attributes::new(Duration::from_secs(34_560_000), same_site));
+        let mut cookie =
+            IdentityCookie { name: &name, domain: Some("yourshop.example"), secure: true, attributes: &lax };
         assert_eq!(
             cookie.write(&bob),
             "km_ni=bob%40bob.com; SameSite=Lax; Secure; Path=/; Domain=yourshop.example; Max-Age=34560000"
@@ -226,12 +249,12 @@ mod tests {
         cookie.secure = false;
         cookie.domain = None;
         assert_eq!(cookie.write(&bob), "km_ni=bob%40bob.com; SameSite=Lax; Path=/; Max-Age=34560000");
-        cookie.same_site = SameSite::None;
+        cookie.attributes = &none;
         assert!(cookie.write(&bob).contains("; SameSite=None; Partitioned; Secure;"));
         let ends = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
         assert_eq!(cookie.end(), format!("km_ni=; SameSite=None; Partitioned; Secure; Path=/; {ends}"));
         cookie.domain = Some("yourshop.example");
-        cookie.same_site = SameSite::Lax;
+        cookie.attributes = &lax;
         assert_eq!(cookie.end(), format!("km_ni=; SameSite=Lax; Path=/; Domain=yourshop.example; {ends}"));
     }
 }

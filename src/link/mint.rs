@@ -1,6 +1,6 @@
 //! An identity of crosslink's own, for a visitor who has none.
 
-use super::cookie::{CookieName, IdentityCookie, SameSite};
+use super::cookie::{Attributes, CookieName, IdentityCookie, SameSite};
 use super::domain::{Domain, registrable};
 use super::identity::Identity;
 use super::pair::{MAX_AGE, Pair};
@@ -15,9 +15,16 @@ pub struct Mint {
     pub cookie: CookieName,
     /// Whether it has the `Secure` attribute.
     pub secure: bool,
+    attributes: Attributes,
 }
 
 impl Mint {
+    /// Keeps it in this cookie, with the `Secure` attribute or without.
+    #[must_use]
+    pub fn new(cookie: CookieName, secure: bool) -> Self {
+        Self { cookie, secure, attributes: Attributes::new(MAX_AGE, SameSite::Lax) }
+    }
+
     /// The cookie as it is set on an origin's host: for all of its site, so that `www.yoursite.com` and `yoursite.com`
     /// know one visitor by one identity.
     #[must_use]
@@ -25,9 +32,8 @@ impl Mint {
         IdentityCookie {
             name: &self.cookie,
             domain: registrable(host).filter(|_| !is_ip(host)),
-            max_age: MAX_AGE,
-            same_site: SameSite::Lax,
             secure: self.secure,
+            attributes: &self.attributes,
         }
     }
 }
@@ -54,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_cookie_is_one_for_all_of_a_site() {
-        let mint = Mint { cookie: CookieName::new("visitor"), secure: true };
+        let mint = Mint::new(CookieName::new("visitor"), true);
         let identity = Identity::from_random([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0xa, 0xb, 0xc, 0xd, 0xe, 0xff]);
         let value = "000102030405060708090a0b0c0d0eff";
         for (host, domain) in [

@@ -41,7 +41,7 @@ mod visitor;
 
 pub use allow_list::{AllowList, Destination, Entries};
 pub use consent::{Consent, ConsentCookie, Gpc, is_opt_out};
-pub use cookie::{CookieDomain, CookieName, IdentityCookie, SameSite, read as read_cookie};
+pub use cookie::{Attributes, CookieDomain, CookieName, IdentityCookie, SameSite, read as read_cookie};
 pub use decision::{
     Decision, FirstUse, Forget, HandOff, Identify, Land, NotCarried, NotFirst, Outcome, Refusal, Role, Unheard,
 };

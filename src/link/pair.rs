@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::consent::Consent;
-use super::cookie::{CookieDomain, CookieName, IdentityCookie, SameSite, read};
+use super::cookie::{Attributes, CookieDomain, CookieName, IdentityCookie, read};
 use super::decoration::Parameter;
 use super::domain::Domain;
 use super::entry::{Entry, EntryRef, Scheme};
@@ -91,10 +91,8 @@ pub struct Landing {
     pub cookie: CookieName,
     /// Its `Domain` attribute.
     pub domain: CookieDomain,
-    /// Its `Max-Age`.
-    pub max_age: Duration,
-    /// Its `SameSite`.
-    pub same_site: SameSite,
+    /// Its attributes besides.
+    pub attributes: Attributes,
     /// The cookie that an anonymous identity from a token is set in, in place of `cookie`.
     pub anonymous_cookie: Option<CookieName>,
     /// Which identities are believed.
@@ -207,9 +205,8 @@ impl Landing {
         IdentityCookie {
             name: &self.cookie,
             domain: self.domain.attribute(entry.site()),
-            max_age: self.max_age,
-            same_site: self.same_site,
             secure: entry.scheme() == Scheme::Https,
+            attributes: &self.attributes,
         }
     }
 }
