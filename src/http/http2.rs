@@ -14,9 +14,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::content::Content;
+use super::stop::Stop;
 use super::stream::{LINGER_BYTES, LINGER_TIME};
 use crate::settings::Limits;
 
@@ -29,7 +29,7 @@ use crate::settings::Limits;
 pub(super) async fn serve<F>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     limits: Limits,
-    stop: &CancellationToken,
+    stop: &Stop,
     answer: impl Fn(Request<Incoming>) -> F,
 ) -> bool
 where
@@ -44,7 +44,7 @@ where
     let mut connection = pin!(builder(limits).serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = connection.as_mut() => return is_of_the_peer(&ended),
-        () = stop.cancelled() => {}
+        () = stop.told() => {}
         () = last_request.older_than(limits.idle_timeout) => {}
     }
     // hyper asks the peer whether the GOAWAY has arrived, and ends when it has and everything is answered.

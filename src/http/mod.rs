@@ -11,6 +11,7 @@ pub mod request_log;
 pub mod response;
 mod script;
 pub mod server;
+mod stop;
 mod stream;
 mod teller;
 pub mod tls;

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::content::Content;
 use super::http2;
+use super::stop::Stop;
 use super::stream::{Patience, WatchedStream};
 use super::tls::{self, LiveTls, NoTls};
 use crate::settings::Limits;
@@ -99,7 +100,8 @@ impl Terms {
 struct Server<A> {
     handler: A,
     limits: Limits,
-    stop: CancellationToken,
+    /// Of this event loop alone.
+    stop: Stop,
     places: Arc<Semaphore>,
     connections: TaskTracker,
 }
@@ -108,15 +110,14 @@ struct Server<A> {
 /// connections, and returns after `limits.drain` at the latest, with the number of connections that it had to cut.
 pub async fn run(listeners: Vec<Listener>, handler: impl Answer, terms: Terms) -> usize {
     let Terms { limits, places, stop } = terms;
-    // Each event loop has a token of its own, which its connections ask without waiting for others'.
-    let stop = stop.child_token();
-    let server = Arc::new(Server { handler, limits, places, connections: TaskTracker::new(), stop });
+    let server = Arc::new(Server { handler, limits, places, connections: TaskTracker::new(), stop: Stop::default() });
     let accepting = TaskTracker::new();
     for listener in listeners {
         accepting.spawn(Arc::clone(&server).accept(listener));
     }
     accepting.close();
-    server.stop.cancelled().await;
+    stop.cancelled().await;
+    server.stop.tell();
     let drained = async {
         accepting.wait().await;
         server.connections.close();
@@ -134,7 +135,7 @@ impl<A: Answer> Server<A> {
             // Whoever comes over the limit waits in the listener's queue, and one here.
             let accepted = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => break,
+                () = self.stop.told() => break,
                 accepted = socket.accept() => accepted,
             };
             match accepted {
@@ -143,7 +144,7 @@ impl<A: Answer> Server<A> {
                     let place = tokio::select! {
                         biased;
                         place = Arc::clone(&self.places).acquire_owned() => place.ok(),
-                        () = self.stop.cancelled() => None,
+                        () = self.stop.told() => None,
                     };
                     self.connections.spawn(Arc::clone(&self).serve(stream, tls.clone(), place));
                 }
@@ -153,7 +154,7 @@ impl<A: Answer> Server<A> {
                     // only burn the processor.
                     tracing::warn!(%error, retry_in = ?back_off, "cannot accept connections");
                     tokio::select! {
-                        () = self.stop.cancelled() => break,
+                        () = self.stop.told() => break,
                         () = sleep(back_off) => back_off = (back_off * 2).min(LONGEST_BACK_OFF),
                     }
                 }
@@ -255,7 +256,7 @@ impl<A: Answer> Server<A> {
     fn finish(&self, mut response: Response<Content>, request: Finish) -> Response<Content> {
         // Only hyper knows where a body ends, and a connection that sleeps gets another hyper, which must not take for
         // a request what stands in one. So whoever sends a body, read or not, is told that the connection ends.
-        if request.is_http1 && (request.has_body || self.stop.is_cancelled()) {
+        if request.is_http1 && (request.has_body || self.stop.is_told()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if request.is_head && !request.is_http1 {

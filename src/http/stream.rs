@@ -18,7 +18,9 @@ use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::stop::Stop;
 
 /// How long a connection is waited for.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +48,7 @@ pub(super) struct WatchedStream<S> {
     /// A part of an answer has to wait for the client.
     held_up: bool,
     timer: Pin<Box<Sleep>>,
-    stop: CancellationToken,
+    stop: Stop,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     stopping: bool,
     /// Who is woken by the timer and by the stop.
@@ -73,7 +75,7 @@ enum Phase {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
-    pub(super) fn new(stream: S, patience: Patience, stop: CancellationToken) -> Self {
+    pub(super) fn new(stream: S, patience: Patience, stop: Stop) -> Self {
         let deadline = Instant::now() + patience.idle;
         Self {
             stream,
@@ -85,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
             sleeps_at: None,
             held_up: false,
             timer: Box::pin(sleep_until(deadline)),
-            stopped: Box::pin(stop.clone().cancelled_owned()),
+            stopped: Box::pin(stop.told_owned()),
             stop,
             stopping: false,
             waker: None,
@@ -147,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WatchedStream<S> {
         // it.
         let mut waits = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         let stops =
-            !self.stopping && if waits { self.stop.is_cancelled() } else { self.stopped.as_mut().poll(cx).is_ready() };
+            !self.stopping && if waits { self.stop.is_told() } else { self.stopped.as_mut().poll(cx).is_ready() };
         self.stopping |= stops;
         let last_call = stops && self.phase == Phase::Idle;
         let deadline = self.deadline.filter(|_| !last_call).unwrap_or_else(|| self.set_deadline());

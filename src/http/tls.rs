@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 
+use super::stop::Stop;
 use super::stream::FIRST_CALL;
 
 /// The certificates in force, which may be others for the next connection.
@@ -31,11 +31,11 @@ pub(super) async fn accept(
     tls: &LiveTls,
     stream: TcpStream,
     patience: Duration,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> Result<TlsStream<TcpStream>, NoTls> {
     let deadline = Instant::now() + patience;
     let is_over = async {
-        stop.cancelled().await;
+        stop.told().await;
         sleep(FIRST_CALL).await;
     };
     let mut first = [0];

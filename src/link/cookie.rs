@@ -99,8 +99,8 @@ pub struct IdentityCookie<'a> {
     pub attributes: &'a Attributes,
 }
 
-/// The attributes that a pair's cookies have whatever their host. The library writes them once, and not for each visitor
-/// again.
+/// The attributes that a pair's cookies have whatever their host. The library writes them once, and not for each
+/// visitor again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
     same_site: SameSite,

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -12,6 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Unit;
 
+use super::count::Count;
 use crate::link::{Refusal, Role, Unheard};
 
 /// All cores.
@@ -19,22 +19,22 @@ use crate::link::{Refusal, Role, Unheard};
 pub(super) struct ByCore(Box<[Core]>);
 
 /// Aligned to what processors share, so that no core waits for another one's count.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(align(64))]
 struct Core {
     /// By `Refusal as usize`, and behind them the heads that nobody could read.
-    refusals: [AtomicU64; Refusal::ALL.len() + 1],
+    refusals: [Count; Refusal::ALL.len() + 1],
     /// By `Unheard as usize`.
-    unheard: [AtomicU64; Unheard::ALL.len()],
+    unheard: [Count; Unheard::ALL.len()],
     /// By `Role as usize`.
     durations: [Durations; Role::ALL.len()],
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Durations {
     /// By the first bound that is not exceeded, and behind them those that exceed all.
-    buckets: [AtomicU64; BOUNDS.len() + 1],
-    nanoseconds: AtomicU64,
+    buckets: [Count; BOUNDS.len() + 1],
+    nanoseconds: Count,
 }
 
 /// All cores' refusals as they are collected.
@@ -51,43 +51,36 @@ pub(super) struct RequestDurations(pub Arc<ByCore>);
 
 impl ByCore {
     pub(super) fn new(cores: usize) -> Self {
-        let zero = || AtomicU64::new(0);
-        let durations = || Durations { buckets: std::array::from_fn(|_| zero()), nanoseconds: zero() };
-        let core = |_| Core {
-            refusals: std::array::from_fn(|_| zero()),
-            unheard: std::array::from_fn(|_| zero()),
-            durations: std::array::from_fn(|_| durations()),
-        };
-        Self((0..cores).map(core).collect())
+        Self((0..cores).map(|_| Core::default()).collect())
     }
 
     /// Counts an answer, and why nothing was served if so.
     pub(super) fn count(&self, core: usize, role: Role, refusal: Option<Refusal>, took: Duration) {
         let Some(core) = self.0.get(core) else { return };
         if let Some(counter) = refusal.and_then(|refusal| core.refusals.get(refusal as usize)) {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.add(1);
         }
         if let Some(durations) = core.durations.get(role as usize) {
             let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
             let bucket = BOUNDS.iter().position(|(bound, _)| nanoseconds <= *bound).unwrap_or(BOUNDS.len());
             if let Some(counter) = durations.buckets.get(bucket) {
-                counter.fetch_add(1, Ordering::Relaxed);
+                counter.add(1);
             }
-            durations.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+            durations.nanoseconds.add(nanoseconds);
         }
     }
 
     /// Counts a header that named a visitor and did not count.
     pub(super) fn count_unheard(&self, core: usize, why: Unheard) {
         if let Some(counter) = self.0.get(core).and_then(|core| core.unheard.get(why as usize)) {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.add(1);
         }
     }
 
     /// Counts a head that nobody could read.
     pub(super) fn count_unreadable(&self, core: usize) {
         if let Some(counter) = self.0.get(core).and_then(|core| core.refusals.last()) {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.add(1);
         }
     }
 
@@ -97,8 +90,8 @@ impl ByCore {
         codes.enumerate().map(|(number, code)| (code, self.sum(|core| core.refusals.get(number)))).collect()
     }
 
-    fn sum(&self, counter: impl Fn(&Core) -> Option<&AtomicU64>) -> u64 {
-        self.0.iter().filter_map(counter).map(|counter| counter.load(Ordering::Relaxed)).sum()
+    fn sum(&self, counter: impl Fn(&Core) -> Option<&Count>) -> u64 {
+        self.0.iter().filter_map(counter).map(Count::get).sum()
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::collector::Collector;
@@ -15,6 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 
 use super::FIRST_OUTCOME;
+use super::count::Count;
 use crate::link::Outcome;
 
 /// What is counted for one pair, for each core in a place of its own.
@@ -22,9 +22,9 @@ use crate::link::Outcome;
 pub(super) struct Counters(Box<[OnCore]>);
 
 /// Aligned to what processors share, so that no core waits for another one's count.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(align(64))]
-struct OnCore([AtomicU64; PLACES]);
+struct OnCore([Count; PLACES]);
 
 /// The counters of all pairs, by their names, under which they outlive every reload.
 #[derive(Debug)]
@@ -54,18 +54,18 @@ pub(super) struct Collected {
 
 impl Counters {
     fn new(cores: usize) -> Self {
-        Self((0..cores).map(|_| OnCore([const { AtomicU64::new(0) }; PLACES])).collect())
+        Self((0..cores).map(|_| OnCore::default()).collect())
     }
 
     /// Counts one event on a core.
     pub(super) fn count(&self, core: usize, place: usize) {
         if let Some(counter) = self.0.get(core).and_then(|on_core| on_core.0.get(place)) {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.add(1);
         }
     }
 
     fn sum(&self, place: usize) -> u64 {
-        self.0.iter().filter_map(|on_core| on_core.0.get(place)).map(|counter| counter.load(Ordering::Relaxed)).sum()
+        self.0.iter().filter_map(|on_core| on_core.0.get(place)).map(Count::get).sum()
     }
 }
 

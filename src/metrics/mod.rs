@@ -4,6 +4,7 @@
 
 mod by_core;
 mod by_pair;
+mod count;
 mod outbox;
 
 use std::sync::atomic::{AtomicU64, Ordering};
