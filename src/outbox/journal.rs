@@ -2,13 +2,11 @@
 //! wait share one write, and with `durability: each` one `fdatasync`; where nobody waits, there is one a second.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::complaint::Complaint;
-use super::frame;
 use super::queue::{Group, Queue};
 use super::store::{Store, Writer};
 use super::{Refused, is_full, takes};
@@ -55,18 +53,15 @@ impl Journal {
             let is_full = self.counts.is_hindered_by(Hindrance::Full);
             let has_soon = self.state.unsynced.is_some() || self.state.again.is_some() || is_full;
             let patience = if has_soon { SOON } else { IDLE };
-            let (groups, is_last) = self.queue.take(patience);
-            let is_idle = groups.is_empty();
+            let (taken, is_last) = self.queue.take(patience);
+            let is_idle = taken.is_empty();
             let mut batch = Batch::default();
-            for (number, group) in (1_u32..).zip(groups) {
-                self.add(group, &mut batch);
-                if number.is_multiple_of(PERSISTENCE) {
-                    thread::yield_now();
-                }
+            taken.each(|group, records| {
+                self.add(group, records, &mut batch);
                 if batch.bytes.len() as u64 >= self.longest().min(LARGEST_BATCH) {
                     self.commit(std::mem::take(&mut batch));
                 }
-            }
+            });
             self.commit(batch);
             if is_last {
                 return self.seal();
@@ -89,19 +84,12 @@ impl Journal {
     }
 
     /// Adds a group to a batch, or refuses it.
-    fn add(&mut self, mut group: Group, batch: &mut Batch) {
-        let begin = batch.bytes.len();
-        let Some(texts) = group.records().map(|record| record.kept()).collect::<Option<Vec<_>>>() else {
-            return group.refuse(Refused::TooLarge, &self.counts);
-        };
-        for text in texts {
-            frame::append(&text, &mut batch.bytes);
-        }
-        if !self.has_room(batch.bytes.len()) {
-            batch.bytes.truncate(begin);
+    fn add(&mut self, group: Group, records: &[u8], batch: &mut Batch) {
+        if !self.has_room(batch.bytes.len() + records.len()) {
             is_full(&self.counts);
             return group.refuse(Refused::Full, &self.counts);
         }
+        batch.bytes.extend_from_slice(records);
         batch.records += u32::try_from(group.len()).unwrap_or(u32::MAX);
         batch.is_awaited |= group.is_awaited();
         batch.groups.push(group);
@@ -235,9 +223,6 @@ impl Journal {
     }
 }
 
-/// After so many groups, some 50 µs, whoever serves a visitor on this processor comes first: the system seldom takes it
-/// from a thread that has just begun, and all that have gathered would keep him waiting ten times as long.
-const PERSISTENCE: u32 = 16;
 /// At most this and one group more are written at once.
 const LARGEST_BATCH: u64 = 1024 * 1024;
 /// Into how many segments a full journal is divided, so that not all of it is lost when the oldest goes.
@@ -289,11 +274,9 @@ mod tests {
                 grown: Arc::default(),
                 state: Open::default(),
             };
-            let (groups, _) = journal.queue.take(IDLE);
+            let (taken, _) = journal.queue.take(IDLE);
             let mut batch = Batch::default();
-            for group in groups {
-                journal.add(group, &mut batch);
-            }
+            taken.each(|group, records| journal.add(group, records, &mut batch));
             journal.commit(batch);
             assert_eq!(heard.try_recv(), if waits { Ok(Ok(())) } else { Err(oneshot::error::TryRecvError::Closed) });
             assert_eq!(journal.state.unsynced.is_some(), is_left, "{durability:?}, {waits}");

@@ -137,7 +137,8 @@ impl Outbox {
     /// with those of some 20 ms; what is still in the queue when the program is killed is lost.
     ///
     /// # Errors
-    /// There is no room in the queue, or the program stops. If the disk has no room, that is counted later.
+    /// There is no room in the queue, no request can tell the event, or the program stops. If the disk has no room,
+    /// that is counted later.
     pub fn accept(&self, event: Event) -> Result<(), Refused> {
         self.push(vec![event], None)
     }

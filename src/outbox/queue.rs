@@ -1,39 +1,58 @@
 //! Events that have come, and wait in memory for the thread that keeps them.
 //!
-//! A visitor only puts his event into the queue. Whoever must know that an event is safe waits for the thread.
+//! A visitor only puts his event into the queue, as it will stand on the disk, so that little is left to do for the
+//! thread, which takes its time from visitors too. Whoever must know that an event is safe waits for the thread.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
-use super::Refused;
 use super::event::{Event, Record};
+use super::{Refused, frame};
 use crate::metrics::OutboxCounts;
 
 /// Events that are accepted or refused together.
 pub(super) struct Group {
-    events: Vec<Event>,
-    number: usize,
+    events: usize,
+    /// How many bytes their records take.
+    bytes: usize,
     told: Option<oneshot::Sender<Result<(), Refused>>>,
 }
 
-impl Group {
-    /// Takes its events out, as accepted now.
-    pub(super) fn records(&mut self) -> impl Iterator<Item = Record> {
-        let accepted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        std::mem::take(&mut self.events).into_iter().map(move |event| Record::of(event, accepted))
+/// What was taken out of the queue: groups, and the records of all of them.
+#[derive(Default)]
+pub(super) struct Taken {
+    records: Vec<u8>,
+    groups: Vec<Group>,
+}
+
+impl Taken {
+    /// Gives each group with its records.
+    pub(super) fn each(self, mut take: impl FnMut(Group, &[u8])) {
+        let mut rest = self.records.as_slice();
+        for group in self.groups {
+            let (records, behind) = rest.split_at_checked(group.bytes).unwrap_or((rest, &[]));
+            rest = behind;
+            take(group, records);
+        }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+}
+
+impl Group {
     /// Counts that it is not accepted, and says so to whoever waits.
     pub(super) fn refuse(self, why: Refused, counts: &OutboxCounts) {
-        counts.count(why.fate(), self.number as u64);
+        counts.count(why.fate(), self.events as u64);
         self.tell(Err(why));
     }
 
-    /// How many events it has, or had.
+    /// How many events it has.
     pub(super) fn len(&self) -> usize {
-        self.number
+        self.events
     }
 
     /// Whether somebody waits to hear what became of the events.
@@ -59,7 +78,7 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    groups: Vec<Group>,
+    all: Taken,
     events: usize,
     /// So many events wake the thread, or one group whose caller waits: each waking takes time from visitors.
     enough: usize,
@@ -68,24 +87,32 @@ struct Waiting {
 }
 
 impl Queue {
-    /// Adds events, if there is room for all of them.
+    /// Adds events, as accepted now, if there is room for all of them.
     pub(super) fn push(
         &self,
         events: Vec<Event>,
         told: Option<oneshot::Sender<Result<(), Refused>>>,
     ) -> Result<(), Refused> {
+        let accepted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let kept: Option<Vec<_>> = events.into_iter().map(|event| Record::of(event, accepted).kept()).collect();
+        let kept = kept.ok_or(Refused::TooLarge)?;
+        let events = kept.len();
         let mut state = self.lock();
         if state.is_closed {
             return Err(Refused::Stopping);
         }
-        let number = events.len();
-        if state.events + number > MOST_QUEUED {
+        if state.events + events > MOST_QUEUED {
             return Err(Refused::Busy);
         }
-        state.events += number;
+        state.events += events;
         let wakes = !state.is_woken && (told.is_some() || state.events >= state.enough);
         state.is_woken |= wakes;
-        state.groups.push(Group { events, number, told });
+        let Taken { records, groups } = &mut state.all;
+        let begin = records.len();
+        for record in &kept {
+            frame::append(record, records);
+        }
+        groups.push(Group { events, bytes: records.len() - begin, told });
         drop(state);
         if wakes {
             self.changed.notify_one();
@@ -103,11 +130,11 @@ impl Queue {
 
     /// Waits for events, at most for so long, and gives them with whether they are the last. While many come of whom
     /// nobody waits, those of a moment are given together; whoever comes alone is given at once.
-    pub(super) fn take(&self, patience: Duration) -> (Vec<Group>, bool) {
+    pub(super) fn take(&self, patience: Duration) -> (Taken, bool) {
         self.gather(MOMENT, patience)
     }
 
-    fn gather(&self, moment: Duration, patience: Duration) -> (Vec<Group>, bool) {
+    fn gather(&self, moment: Duration, patience: Duration) -> (Taken, bool) {
         let mut state = self.lock();
         for (enough, patience) in [(MANY, moment), (1, patience)] {
             if state.events < enough {
@@ -117,7 +144,7 @@ impl Queue {
             }
         }
         (state.events, state.enough, state.is_woken) = (0, usize::MAX, state.is_closed);
-        (std::mem::take(&mut state.groups), state.is_closed)
+        (std::mem::take(&mut state.all), state.is_closed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -153,7 +180,7 @@ mod tests {
 
     /// How many groups come, in the time that is given.
     fn taken(queue: &Queue, moment: Duration, patience: Duration) -> usize {
-        queue.gather(moment, patience).0.len()
+        queue.gather(moment, patience).0.groups.len()
     }
 
     #[test]
@@ -206,7 +233,7 @@ mod tests {
         push(&queue, 1);
         queue.close();
         assert!(queue.push(Vec::new(), None).is_err());
-        assert!(matches!(queue.gather(EVER, EVER), (groups, true) if groups.len() == 1));
-        assert!(matches!(queue.gather(EVER, EVER), (groups, true) if groups.is_empty()));
+        assert!(matches!(queue.gather(EVER, EVER), (taken, true) if taken.groups.len() == 1));
+        assert!(matches!(queue.gather(EVER, EVER), (taken, true) if taken.is_empty()));
     }
 }

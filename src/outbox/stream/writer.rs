@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::complaint::Complaint;
+use super::super::event::Record;
+use super::super::frame::Frames;
 use super::super::queue::{Group, Queue};
 use super::super::sites::shared_name;
 use super::super::{Refused, is_full, takes};
@@ -49,13 +51,13 @@ impl Writer {
     pub(in super::super) fn run(mut self) {
         loop {
             let [is_full, is_refused] = [Hindrance::Full, Hindrance::Unwritable].map(|h| self.counts.is_hindered_by(h));
-            let (groups, is_last) = self.queue.take(if is_full || is_refused { SOON } else { IDLE });
-            if groups.is_empty() && is_refused {
+            let (taken, is_last) = self.queue.take(if is_full || is_refused { SOON } else { IDLE });
+            if taken.is_empty() && is_refused {
                 self.try_store();
             }
             let mut batch = Batch::default();
-            for mut group in groups {
-                match records(&mut group, &self.sites.load()) {
+            taken.each(|group, records| {
+                match parted(records, &self.sites.load()) {
                     Some(records) => {
                         batch.events += records.len();
                         batch.groups.push((group, records));
@@ -65,7 +67,7 @@ impl Writer {
                 if batch.events >= MOST_AT_ONCE {
                     self.commit(std::mem::take(&mut batch));
                 }
-            }
+            });
             self.commit(batch);
             takes(&self.counts, self.counts.bytes(), self.settings.max_bytes);
             if let Some((events, _)) = self.dropped.due(Instant::now()) {
@@ -134,9 +136,11 @@ impl Writer {
     }
 }
 
-/// The events of a group as they are kept, each with its part; `None` if no request can tell one.
-fn records(group: &mut Group, sites: &Sites) -> Option<Parted> {
-    let kept = group.records().map(|mut record| {
+/// The events of a group, each with its part, under the name of their site that all crosslinks know; `None` if no
+/// request can tell one.
+fn parted(records: &[u8], sites: &Sites) -> Option<Parted> {
+    let kept = Frames::of(records).map(|record| {
+        let mut record: Record = serde_json::from_slice(record).ok()?;
         if let Some(site) = sites.get(record.site.as_str()) {
             record.site = shared_name(&record.site, site);
         }
