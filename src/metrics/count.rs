@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One thread's count of something: an event loop's, on whose core alone it is added to. So the processor is not asked to
-/// keep others away in between, which costs more than all else here. Two threads that count in one would lose a count now
-/// and then, and nothing else.
+/// One thread's count of something: an event loop's, which alone adds to it. So the processor is not asked to keep
+/// others away in between, which costs more than all else here. Two threads that add to one would lose a count now and
+/// then, and nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Count(AtomicU64);
 
