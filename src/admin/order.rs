@@ -5,14 +5,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::link::{Identity, Linker, Pair, SiteName};
-use crate::outbox::{Event, Properties, What};
+use crate::outbox::{Kind, Properties, Record};
 
 /// The paths of the API.
 pub(super) const KINDS: [&str; 3] = [ALIAS, IDENTIFY, RECORD];
 
 /// All that one request tells.
 pub(super) struct Ordered {
-    pub events: Vec<Event>,
+    pub events: Vec<Record>,
     /// What became of each item.
     pub results: Vec<&'static str>,
 }
@@ -72,7 +72,7 @@ pub(super) fn read(path: &str, body: &[u8], linker: &Linker, now: u64) -> Result
 /// Reads each item; the mistake of one is the mistake of all.
 fn each<'b, T: Deserialize<'b>>(
     body: &'b [u8],
-    read: impl Fn(T) -> Result<Vec<Event>, Mistake>,
+    read: impl Fn(T) -> Result<Vec<Record>, Mistake>,
 ) -> Result<Ordered, Mistake> {
     let is_list = body.trim_ascii_start().starts_with(b"[");
     let items: Result<Vec<&RawValue>, _> =
@@ -128,7 +128,7 @@ struct Addressee<'l> {
 }
 
 impl<'l> Addressee<'l> {
-    fn alias(&self, item: AliasItem) -> Result<Vec<Event>, Mistake> {
+    fn alias(&self, item: AliasItem) -> Result<Vec<Record>, Mistake> {
         let ((pair, site), at) = (self.pair(item.pair.as_deref())?, self.at(item.at)?);
         let person = identity("person", &item.person)?;
         let other = match (item.alias, item.cookie) {
@@ -139,19 +139,18 @@ impl<'l> Addressee<'l> {
         Ok(aliased(site, other, &person, at).into_iter().collect())
     }
 
-    fn identify(&self, item: IdentifyItem) -> Result<Vec<Event>, Mistake> {
+    fn identify(&self, item: IdentifyItem) -> Result<Vec<Record>, Mistake> {
         let ((pair, site), at) = (self.pair(item.pair.as_deref())?, self.at(item.at)?);
         let person = identity("person", &item.person)?;
         let own = item.cookie.and_then(|cookie| pair.anonymous_by(cookie.as_bytes()));
         let mut events: Vec<_> = aliased(site, own, &person, at).into_iter().collect();
         if let Some(named) = item.properties.filter(|named| !named.is_empty()) {
-            let what = What::Set { properties: properties(named)? };
-            events.push(Event { site: site.clone(), person, what, at });
+            events.push(Record::new(site, &person, Kind::Set(properties(named)?), at));
         }
         Ok(events)
     }
 
-    fn record(&self, item: RecordItem) -> Result<Vec<Event>, Mistake> {
+    fn record(&self, item: RecordItem) -> Result<Vec<Record>, Mistake> {
         let ((pair, site), at) = (self.pair(item.pair.as_deref())?, self.at(item.at)?);
         let person = match (&item.person, &item.cookie) {
             (Some(person), _) => Some(identity("person", person)?),
@@ -166,8 +165,7 @@ impl<'l> Addressee<'l> {
             ));
         }
         let properties = properties(item.properties.unwrap_or_default())?;
-        let what = What::Record { name, properties };
-        Ok(person.map(|person| Event { site: site.clone(), person, what, at }).into_iter().collect())
+        Ok(person.map(|person| Record::new(site, &person, Kind::Record(name, properties), at)).into_iter().collect())
     }
 
     /// The pair of this name, or the first one if all have the same site; and its site.
@@ -195,9 +193,9 @@ impl<'l> Addressee<'l> {
 }
 
 /// That two identities are one person, unless they are the same, or there is only one.
-fn aliased(site: &SiteName, other: Option<Identity<'static>>, person: &Identity<'static>, at: u64) -> Option<Event> {
+fn aliased(site: &SiteName, other: Option<Identity<'_>>, person: &Identity<'_>, at: u64) -> Option<Record> {
     let other = other.filter(|other| !other.is_same(person))?;
-    Some(Event { site: site.clone(), person: other, what: What::Alias(person.clone()), at })
+    Some(Record::new(site, &other, Kind::alias(person), at))
 }
 
 fn identity(field: &str, text: &str) -> Result<Identity<'static>, Mistake> {
@@ -218,7 +216,7 @@ fn properties(named: Map<String, Value>) -> Result<Properties, Mistake> {
             Value::Bool(truth) => truth.to_string(),
             _ => return Err(bad("each of `properties` is a text, a number, or true or false")),
         };
-        texts.push((name, text));
+        texts.push((name.into(), text));
     }
     Properties::new(texts).ok_or_else(|| bad("a property has a name, which does not begin with `_`"))
 }

@@ -7,7 +7,7 @@ use std::mem::take;
 use std::sync::{Mutex, PoisonError};
 
 use crate::link::{Identity, Tell};
-use crate::outbox::{Event, Outbox, Properties, What};
+use crate::outbox::{Kind, Outbox, Properties, Record};
 
 /// Tells the outbox what visits leave to tell.
 pub(super) struct Teller {
@@ -38,10 +38,10 @@ impl Teller {
     /// second: the same alias again, and the same person, event and second.
     pub(super) fn tell(&self, tell: &Tell<'_>, at: u64) {
         let (site, person) = (tell.site, &tell.person);
-        let event = |person: &Identity<'static>, what| Event { site: site.clone(), person: person.clone(), what, at };
+        let event = |person: &Identity<'_>, what| Record::new(site, person, what, at);
         if let Some(own) = &tell.alias {
             // The anonymous one first, as in the vendor's sample.
-            self.offer(&self.aliases, (site, own, person), || event(own, What::Alias(person.clone())));
+            self.offer(&self.aliases, (site, own, person), || event(own, Kind::alias(person)));
         }
         if let Some(name) = tell.event {
             self.offer(&self.events, (site, person, name, at), || event(person, recorded(name, tell)));
@@ -49,7 +49,7 @@ impl Teller {
     }
 
     /// Offers an event to the outbox unless it took one of late that was the same by what tells them apart.
-    fn offer(&self, recent: &Mutex<Recent>, same: impl Hash, event: impl FnOnce() -> Event) {
+    fn offer(&self, recent: &Mutex<Recent>, same: impl Hash, event: impl FnOnce() -> Record) {
         let lock = || recent.lock().unwrap_or_else(PoisonError::into_inner);
         // Made with a secret, so that nobody can look for another one with the same number.
         let number = self.hasher.hash_one(same);
@@ -84,11 +84,11 @@ impl std::fmt::Debug for Teller {
 }
 
 /// An event with what is known of the visit.
-fn recorded(name: &str, tell: &Tell<'_>) -> What {
-    let named = tell.properties().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+fn recorded(name: &str, tell: &Tell<'_>) -> Kind {
+    let named = tell.properties().map(|(name, value)| (name.into(), value.to_owned())).collect();
     // Their names are good ones.
     let properties = Properties::new(named).unwrap_or_default();
-    What::Record { name: name.to_owned(), properties }
+    Kind::Record(name.to_owned(), properties)
 }
 
 /// How many aliases, and how many events, are remembered at the least, in some 20 bytes each.

@@ -20,23 +20,29 @@ fn is_browser(user_agent: &[u8]) -> bool {
     };
     let is_telephone = |bot: usize| bot.checked_sub(2).is_some_and(|at| stands(TELEPHONE, at));
     // In one go, since each visitor of whom something is told waits for it.
-    let says_other_end =
-        |(at, letter): (usize, &u8)| other_ends(*letter).iter().any(|word| stands(word, at)) && !is_telephone(at);
-    begins && !user_agent.iter().enumerate().any(says_other_end)
+    let says_other_end = |(at, (first, second)): (usize, (&u8, &u8))| {
+        let word = other_end([first, second].map(u8::to_ascii_lowercase));
+        word.is_some_and(|word| stands(word, at)) && !is_telephone(at)
+    };
+    begins && !user_agent.iter().zip(user_agent.iter().skip(1)).enumerate().any(says_other_end)
 }
 
-/// What only others than browsers call themselves, by the first letter.
-fn other_ends(letter: u8) -> &'static [&'static str] {
-    match letter.to_ascii_lowercase() {
-        b'b' => &["bot"],
-        b'c' => &["compatible", "crawl"],
-        b'h' => &["headless", "http"],
-        b'l' => &["lighthouse"],
-        b'm' => &["monitor"],
-        b'p' => &["preview"],
-        b's' => &["scan", "slurp", "spider"],
-        _ => &[],
-    }
+/// What only others than browsers call themselves, by the first two letters.
+fn other_end(begin: [u8; 2]) -> Option<&'static str> {
+    Some(match &begin {
+        b"bo" => "bot",
+        b"co" => "compatible",
+        b"cr" => "crawl",
+        b"he" => "headless",
+        b"ht" => "http",
+        b"li" => "lighthouse",
+        b"mo" => "monitor",
+        b"pr" => "preview",
+        b"sc" => "scan",
+        b"sl" => "slurp",
+        b"sp" => "spider",
+        _ => return None,
+    })
 }
 
 /// A maker of telephones.

@@ -237,7 +237,7 @@ const IDLE: Duration = Duration::from_secs(10);
 mod tests {
     use tokio::sync::oneshot;
 
-    use super::super::event::{Event, What};
+    use super::super::event::{Kind, Record};
     use super::*;
     use crate::link::Identity;
     use crate::metrics::Metrics;
@@ -253,10 +253,10 @@ mod tests {
         ] {
             let (folder, mut metrics, queue) = (tempfile::tempdir().unwrap(), Metrics::new(1), Arc::<Queue>::default());
             let counts = metrics.add_outbox();
-            let identity = || Identity::from_cookie(b"bob").unwrap().into_owned();
-            let event = Event { site: "s".into(), person: identity(), what: What::Alias(identity()), at: 0 };
+            let bob = Identity::from_cookie(b"bob").unwrap();
+            let event = Record::new("s", &bob, Kind::alias(&bob), 0);
             let (told, mut heard) = oneshot::channel();
-            queue.push(vec![event], waits.then_some(told)).unwrap();
+            queue.push(&mut [event], waits.then_some(told)).unwrap();
             queue.close();
             let mut journal = Journal {
                 queue,

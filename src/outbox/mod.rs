@@ -51,7 +51,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use dead_letters::{DeadLetter, DeadLetters, LetterId, Letters, LettersFile};
-pub use event::{Event, Kind, Properties, Record, What};
+pub use event::{Kind, Properties, Record};
 pub use resend::{Resent, resend};
 pub use sites::site_of;
 pub use stream::StreamLetters;
@@ -139,8 +139,8 @@ impl Outbox {
     /// # Errors
     /// There is no room in the queue, no request can tell the event, or the program stops. If the disk has no room,
     /// that is counted later.
-    pub fn accept(&self, event: Event) -> Result<(), Refused> {
-        self.push(vec![event], None)
+    pub fn accept(&self, event: Record) -> Result<(), Refused> {
+        self.push(&mut [event], None)
     }
 
     /// Accepts all of some events or none, and waits until they are as safe as `outbox.durability` says: with `each` on
@@ -149,12 +149,12 @@ impl Outbox {
     ///
     /// # Errors
     /// They were not accepted, or it took over ten seconds. After an error of the disk one may still be delivered.
-    pub async fn accept_durably(&self, events: Vec<Event>) -> Result<(), Refused> {
+    pub async fn accept_durably(&self, mut events: Vec<Record>) -> Result<(), Refused> {
         if events.is_empty() {
             return Ok(());
         }
         let (tell, told) = oneshot::channel();
-        self.push(events, Some(tell))?;
+        self.push(&mut events, Some(tell))?;
         match timeout(PATIENCE, told).await {
             Ok(told) => told.unwrap_or(Err(Refused::Stopping)),
             // The disk hangs. Perhaps they are written all the same.
@@ -162,7 +162,7 @@ impl Outbox {
         }
     }
 
-    fn push(&self, events: Vec<Event>, tell: Option<oneshot::Sender<Result<(), Refused>>>) -> Result<(), Refused> {
+    fn push(&self, events: &mut [Record], tell: Option<oneshot::Sender<Result<(), Refused>>>) -> Result<(), Refused> {
         let number = events.len() as u64;
         self.queue.push(events, tell).inspect_err(|refused| self.counts.count(refused.fate(), number))
     }

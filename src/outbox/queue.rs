@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
-use super::event::{Event, Record};
+use super::event::Record;
 use super::{Refused, frame};
 use crate::metrics::OutboxCounts;
 
@@ -90,13 +90,16 @@ impl Queue {
     /// Adds events, as accepted now, if there is room for all of them.
     pub(super) fn push(
         &self,
-        events: Vec<Event>,
+        events: &mut [Record],
         told: Option<oneshot::Sender<Result<(), Refused>>>,
     ) -> Result<(), Refused> {
         let accepted = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let kept: Option<Vec<_>> = events.into_iter().map(|event| Record::of(event, accepted).kept()).collect();
-        let kept = kept.ok_or(Refused::TooLarge)?;
-        let events = kept.len();
+        let mut kept = Vec::new();
+        for event in &mut *events {
+            event.accepted = accepted;
+            frame::append(&event.kept().ok_or(Refused::TooLarge)?, &mut kept);
+        }
+        let events = events.len();
         let mut state = self.lock();
         if state.is_closed {
             return Err(Refused::Stopping);
@@ -107,12 +110,8 @@ impl Queue {
         state.events += events;
         let wakes = !state.is_woken && (told.is_some() || state.events >= state.enough);
         state.is_woken |= wakes;
-        let Taken { records, groups } = &mut state.all;
-        let begin = records.len();
-        for record in &kept {
-            frame::append(record, records);
-        }
-        groups.push(Group { events, bytes: records.len() - begin, told });
+        state.all.records.extend_from_slice(&kept);
+        state.all.groups.push(Group { events, bytes: kept.len(), told });
         drop(state);
         if wakes {
             self.changed.notify_one();
@@ -164,7 +163,7 @@ mod tests {
     use std::sync::Arc;
     use std::thread;
 
-    use super::super::event::What;
+    use super::super::event::Kind;
     use super::*;
     use crate::link::Identity;
 
@@ -173,9 +172,9 @@ mod tests {
 
     /// Adds events of whom nobody waits.
     fn push(queue: &Queue, number: usize) {
-        let identity = || Identity::from_cookie(b"bob").unwrap().into_owned();
-        let event = |_| Event { site: "s".into(), person: identity(), what: What::Alias(identity()), at: 0 };
-        queue.push((0..number).map(event).collect(), None).unwrap();
+        let bob = Identity::from_cookie(b"bob").unwrap();
+        let mut events = vec![Record::new("s", &bob, Kind::alias(&bob), 0); number];
+        queue.push(&mut events, None).unwrap();
     }
 
     /// How many groups come, in the time that is given.
@@ -214,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_can_not_wait_comes_at_once_with_all_that_is_there() {
-        assert_eq!(woken_by(|queue| queue.push(Vec::new(), Some(oneshot::channel().0)).unwrap()), 3, "a caller");
+        assert_eq!(woken_by(|queue| queue.push(&mut [], Some(oneshot::channel().0)).unwrap()), 3, "a caller");
         assert_eq!(woken_by(|queue| (0..MANY / 10).for_each(|_| push(queue, 10))), 2 + MANY / 10, "many events");
         assert_eq!(woken_by(Queue::close), 2, "the end");
     }
@@ -232,7 +231,7 @@ mod tests {
         }
         push(&queue, 1);
         queue.close();
-        assert!(queue.push(Vec::new(), None).is_err());
+        assert!(queue.push(&mut [], None).is_err());
         assert!(matches!(queue.gather(EVER, EVER), (taken, true) if taken.groups.len() == 1));
         assert!(matches!(queue.gather(EVER, EVER), (taken, true) if taken.is_empty()));
     }

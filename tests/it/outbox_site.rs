@@ -13,7 +13,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use crosslink::link::Identity;
 use crosslink::metrics::Metrics;
-use crosslink::outbox::{Event, Outbox, Properties, What};
+use crosslink::outbox::{Kind, Outbox, Properties, Record};
 use crosslink::sink::Sink;
 use tempfile::{NamedTempFile, TempDir};
 use tokio::runtime;
@@ -196,8 +196,7 @@ fn accepts_what_it_is_told() {
         while let Some(line) = lines.recv().await {
             let parts: Vec<&str> = line.split('\t').collect();
             let [number, at, person, what @ ..] = parts.as_slice() else { panic!("{line}") };
-            let event =
-                Event { site: site.clone(), person: identity(person), what: read(what), at: at.parse().unwrap() };
+            let event = Record::new(&site, &identity(person), read(what), at.parse().unwrap());
             let (outbox, number) = (outbox.clone(), (*number).to_owned());
             tokio::spawn(async move {
                 let answer = outbox.accept_durably(vec![event]).await;
@@ -214,15 +213,15 @@ fn identity(text: &str) -> Identity<'static> {
     Identity::from_cookie(text.replace('%', "%25").as_bytes()).unwrap().into_owned()
 }
 
-fn read(what: &[&str]) -> What {
+fn read(what: &[&str]) -> Kind {
     let named = |named: &[&str]| {
-        let named = named.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned()));
+        let named = named.chunks(2).map(|pair| (pair[0].to_owned().into(), pair[1].to_owned()));
         Properties::new(named.collect()).unwrap()
     };
     match what {
-        ["alias", other] => What::Alias(identity(other)),
-        ["record", name, properties @ ..] => What::Record { name: (*name).to_owned(), properties: named(properties) },
-        ["set", properties @ ..] => What::Set { properties: named(properties) },
+        ["alias", other] => Kind::alias(&identity(other)),
+        ["record", name, properties @ ..] => Kind::Record((*name).to_owned(), named(properties)),
+        ["set", properties @ ..] => Kind::Set(named(properties)),
         _ => panic!("{what:?}"),
     }
 }

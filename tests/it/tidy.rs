@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crosslink::link::{Arrived, Decision, Decoration, Destination, Forget, HandOff, Land, Step, Undecorated, Visit};
-use crosslink::outbox::{DeadLetter, Event, Record};
+use crosslink::outbox::{DeadLetter, Record};
 
 use crate::support::repository;
 
@@ -165,7 +165,6 @@ fn what_holds_an_identity_a_cookie_or_a_url_has_no_debug() {
     is_unshown::<Decoration<'_>, _>();
     is_unshown::<Undecorated<'_>, _>();
     is_unshown::<Arrived<'_>, _>();
-    is_unshown::<Event, _>();
     is_unshown::<Record, _>();
     is_unshown::<DeadLetter, _>();
 }
