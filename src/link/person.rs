@@ -1,5 +1,7 @@
 //! Whether a person seems to ask, or a program for ends of its own.
 
+use std::sync::LazyLock;
+
 use super::visit::{Field, Visit};
 
 /// Whether it is a browser that asks, and one that does not say in the words of old that it only fetches ahead. Nobody
@@ -14,36 +16,40 @@ pub(super) fn seems_a_person(visit: &Visit<'_>) -> bool {
 /// good as a browser, which none has said of itself since Internet Explorer.
 fn is_browser(user_agent: &[u8]) -> bool {
     let begins = [&b"Mozilla/"[..], b"Opera/"].iter().any(|start| user_agent.starts_with(start));
+    begins && !says_other_end(user_agent)
+}
+
+/// Whether one of [`OTHER_ENDS`] stands there. All are looked for in one go, since each visitor of whom something is told
+/// waits for it: of each byte a table knows in which words it is the first letter, and in which the second.
+fn says_other_end(user_agent: &[u8]) -> bool {
     let stands = |word: &str, at: usize| {
         let part = user_agent.get(at..at + word.len());
         part.is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
     };
     let is_telephone = |bot: usize| bot.checked_sub(2).is_some_and(|at| stands(TELEPHONE, at));
-    // In one go, since each visitor of whom something is told waits for it.
-    let says_other_end = |(at, (first, second)): (usize, (&u8, &u8))| {
-        let word = other_end([first, second].map(u8::to_ascii_lowercase));
-        word.is_some_and(|word| stands(word, at)) && !is_telephone(at)
-    };
-    begins && !user_agent.iter().zip(user_agent.iter().skip(1)).enumerate().any(says_other_end)
-}
-
-/// What only others than browsers call themselves, by the first two letters.
-fn other_end(begin: [u8; 2]) -> Option<&'static str> {
-    Some(match &begin {
-        b"bo" => "bot",
-        b"co" => "compatible",
-        b"cr" => "crawl",
-        b"he" => "headless",
-        b"ht" => "http",
-        b"li" => "lighthouse",
-        b"mo" => "monitor",
-        b"pr" => "preview",
-        b"sc" => "scan",
-        b"sl" => "slurp",
-        b"sp" => "spider",
-        _ => return None,
+    let table = &*LETTERS;
+    let of = |byte: &u8| table.get(usize::from(byte.to_ascii_lowercase())).copied().unwrap_or_default();
+    let letters = user_agent.iter().map(of);
+    let mut at_second = letters.clone().skip(1).map(|[_, second]| second);
+    letters.enumerate().any(|(at, [first, _])| {
+        let begun = first & at_second.next().unwrap_or(0);
+        begun != 0 && OTHER_ENDS.iter().any(|word| stands(word, at)) && !is_telephone(at)
     })
 }
+
+/// What only others than browsers call themselves.
+const OTHER_ENDS: [&str; 11] =
+    ["bot", "compatible", "crawl", "headless", "http", "lighthouse", "monitor", "preview", "scan", "slurp", "spider"];
+
+/// For each byte, a bit for each word whose first letter it is, and for each whose second letter it is.
+static LETTERS: LazyLock<[[u16; 2]; 256]> = LazyLock::new(|| {
+    std::array::from_fn(|byte| {
+        [0, 1].map(|at| {
+            let is_there = |word: &str| word.as_bytes().get(at).is_some_and(|letter| usize::from(*letter) == byte);
+            OTHER_ENDS.iter().rev().fold(0, |bits, word| bits << 1 | u16::from(is_there(word)))
+        })
+    })
+});
 
 /// A maker of telephones.
 const TELEPHONE: &str = "cubot";

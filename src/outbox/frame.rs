@@ -15,6 +15,7 @@ pub(super) const LONGEST: usize = 64 * 1024;
 /// Appends a record. It must be no longer than [`LONGEST`].
 pub(super) fn append(record: &[u8], to: &mut Vec<u8>) {
     let length = u32::try_from(record.len()).unwrap_or(u32::MAX).to_le_bytes();
+    to.reserve(8 + record.len());
     to.extend_from_slice(&length);
     to.extend_from_slice(&checksum(length, record).to_le_bytes());
     to.extend_from_slice(record);
