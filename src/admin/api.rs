@@ -126,7 +126,7 @@ async fn read(body: Incoming) -> Result<Bytes, Reply> {
             Err(Reply::error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body has at most 1 MiB"))
         }
         Ok(Err(_)) => Err(bad("bad_body", "the body broke off")),
-        Err(_) => Err(Reply::error(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body took over ten seconds")),
+        Err(_) => Err(Reply::error(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body took over four seconds")),
     }
 }
 
@@ -198,5 +198,5 @@ const KEY: &str = "idempotency-key";
 const LONGEST_BODY: usize = 1024 * 1024;
 /// Half of the port's connections, at the most.
 const MOST_AT_A_TIME: usize = 64;
-/// For a body, from its head to its end.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For a body, from its head to its end. Soon after, the connection's patience is over, and nobody is answered.
+const PATIENCE: Duration = Duration::from_secs(4);

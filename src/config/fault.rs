@@ -198,7 +198,8 @@ fn without_value(line: &str, fault: &ConfigFault, below_secrets: bool) -> String
         let (before, word) = (line.get(..span.start).unwrap_or_default(), line.get(span.clone()).unwrap_or_default());
         let behind =
             |key: &str| before.trim_end_matches([' ', '"', '\'']).strip_suffix(':').is_some_and(|to| to.ends_with(key));
-        word == "-" || PLACES.contains(&word) || PLACES.iter().any(|key| behind(key))
+        let is_file = is_path(word) || !behind("file");
+        word == "-" || PLACES.contains(&word) || is_file && PLACES.iter().any(|key| behind(key))
     };
     hidden(&line, words(&line, is_word).filter(|span| !is_place(span)))
 }
@@ -267,22 +268,27 @@ fn password_spans(text: &str) -> impl Iterator<Item = Range<usize>> {
 fn password_key(text: &str) -> Option<usize> {
     let alike = |(at, _): (usize, &str)| {
         let behind = text.get(at..)?.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-".contains(c));
-        behind.trim_start_matches(['"', '\'', ' ']).starts_with(':').then_some(at)
+        let is_key = behind.trim_start_matches(['"', '\'', ' ']).starts_with(':');
+        // The colon may be what is missing.
+        let is_first = text.get(..at)?.trim().is_empty() && behind.starts_with(' ');
+        (is_key || is_first).then_some(at)
     };
     let named_alike = ["passw", "secret"].into_iter().flat_map(|name| text.match_indices(name).filter_map(alike));
     named_alike.chain(text.find("replay_password")).min()
 }
 
 /// What stands where the place of a secret should, and is no path: perhaps the secret. The next key in the same braces
-/// ends it.
+/// ends it, unless a secret may stand there in its turn.
 fn instead_of_places(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let mut is_place = false;
+    let (mut is_place, mut is_near) = (false, false);
     words(text, |c| !c.is_whitespace() && !"{}[]:,\"'`".contains(c)).filter(move |span| {
         let word = text.get(span.clone()).unwrap_or_default();
         let [before, behind] = [text.get(..span.start), text.get(span.end..)].map(Option::unwrap_or_default);
         if !word.is_empty() && behind.trim_start_matches(['"', '\'', ' ']).starts_with(':') {
             let is_next = before.trim_end_matches(['"', '\'', ' ']).ends_with([',', '{']);
-            is_place = PLACES_OF_SECRETS.contains(&word) || is_place && !is_next;
+            is_near |= PLACES_OF_SECRETS.contains(&word);
+            let is_secret = PLACES_OF_SECRETS.contains(&word) || is_near && CALLED_SECRET.contains(&word);
+            is_place = is_secret || is_place && !is_next;
         }
         is_place && !PLACES_OF_SECRETS.contains(&word) && !is_path(word)
     })
@@ -325,6 +331,9 @@ const PLACES: [&str; 5] = ["id", "file", "env", "token_file", "token_env"];
 /// Keys behind which it is said where a secret is.
 pub(super) const PLACES_OF_SECRETS: [&str; 6] =
     ["api", "kissmetrics", "key_file", "key_env", "token_file", "token_env"];
+
+/// And what a secret is called by who writes it there.
+const CALLED_SECRET: [&str; 4] = ["key", "token", "secret", "password"];
 
 /// And that of a secret which stands in the file itself.
 pub(super) const SECRET_ITSELF: &str = "only where a secret is, not the secret itself,";

@@ -86,7 +86,7 @@ fn value_at(field: &[u8], at: usize, name: usize) -> Option<&[u8]> {
     value.get(..end).map(<[u8]>::trim_ascii)
 }
 
-/// The cookie that a landing writes: its name and attributes, ready for an identity.
+/// A cookie that keeps an identity: its name and attributes, ready for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdentityCookie<'a> {
     /// The cookie's name.
@@ -192,7 +192,7 @@ impl IdentityCookie<'_> {
     }
 }
 
-/// A cookie without a value, with what all have: one for the whole host, and never hidden from its scripts.
+/// A cookie without a value, with what all have: one for all paths, and never hidden from scripts.
 fn cookie(name: &str, same_site: SameSite, secure: bool) -> CookieBuilder<'_> {
     Cookie::build((name, "")).path("/").secure(secure).partitioned(same_site == SameSite::None).same_site(
         match same_site {
@@ -202,7 +202,7 @@ fn cookie(name: &str, same_site: SameSite, secure: bool) -> CookieBuilder<'_> {
     )
 }
 
-/// What stands before the domain.
+/// How the attribute begins.
 const DOMAIN: &str = "; Domain=";
 
 #[cfg(test)]

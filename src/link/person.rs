@@ -19,8 +19,8 @@ fn is_browser(user_agent: &[u8]) -> bool {
     begins && !says_other_end(user_agent)
 }
 
-/// Whether one of [`OTHER_ENDS`] stands there. All are looked for in one go, since each visitor of whom something is told
-/// waits for it: of each byte a table knows in which words it is the first letter, and in which the second.
+/// Whether one of [`OTHER_ENDS`] stands there. All are looked for in one go, since each visitor of whom something is
+/// told waits for it: of each byte a table knows in which words it is the first letter, and in which the second.
 fn says_other_end(user_agent: &[u8]) -> bool {
     let stands = |word: &str, at: usize| {
         let part = user_agent.get(at..at + word.len());

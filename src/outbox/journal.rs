@@ -1,4 +1,4 @@
-//! Events on their way to the disk: a thread writes out whatever has come into the queue meanwhile at once. All who
+//! Events on their way to the disk: a thread writes out what has come into the queue meanwhile in one go. All who
 //! wait share one write, and with `durability: each` one `fdatasync`; where nobody waits, there is one a second.
 
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::complaint::Complaint;
+use super::frame::HEADER;
 use super::queue::{Group, Queue};
 use super::store::{Store, Writer};
 use super::{Refused, is_full, takes};
@@ -85,6 +86,14 @@ impl Journal {
 
     /// Adds a group to a batch, or refuses it.
     fn add(&mut self, group: Group, records: &[u8], batch: &mut Batch) {
+        // Nothing gives way to what never has room.
+        if (records.len() + HEADER.len()) as u64 > self.settings.max_bytes {
+            return group.refuse(Refused::TooLarge, &self.counts);
+        }
+        let most = self.settings.max_bytes.saturating_sub(self.store.bytes());
+        if (batch.bytes.len() + records.len()) as u64 > most {
+            self.commit(std::mem::take(batch));
+        }
         if !self.has_room(batch.bytes.len() + records.len()) {
             is_full(&self.counts);
             return group.refuse(Refused::Full, &self.counts);
@@ -104,7 +113,7 @@ impl Journal {
                 self.seal();
                 continue;
             }
-            if self.settings.when_full == WhenFull::RefuseNew || bytes > self.settings.max_bytes {
+            if self.settings.when_full == WhenFull::RefuseNew {
                 return false;
             }
             let lost = self.store.drop_oldest().or_else(|| {
@@ -235,6 +244,8 @@ const IDLE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use tokio::sync::oneshot;
 
     use super::super::event::{Kind, Record};
@@ -242,6 +253,32 @@ mod tests {
     use crate::link::Identity;
     use crate::metrics::Metrics;
     use crate::settings::OutboxPlace;
+
+    /// A journal in a folder, and where what comes is put.
+    fn journal(folder: &Path, durability: Durability, max_bytes: u64) -> Journal {
+        let counts = Metrics::new(1).add_outbox();
+        let settings = OutboxSettings {
+            place: OutboxPlace::Directory(folder.to_owned()),
+            durability,
+            max_bytes,
+            when_full: WhenFull::DropOldest,
+            timeout: SOON,
+            parallel: 1,
+            authorities: None,
+        };
+        let store = Arc::new(Store::open(folder, Arc::clone(&counts)).unwrap());
+        Journal { queue: Arc::default(), store, settings, counts, grown: Arc::default(), state: Open::default() }
+    }
+
+    /// Puts so many events into its queue, and writes them.
+    fn write(journal: &mut Journal, events: usize, told: Option<oneshot::Sender<Result<(), Refused>>>) {
+        let bob = Identity::from_cookie(b"bob").unwrap();
+        journal.queue.push(&mut vec![Record::new("s", &bob, Kind::alias(&bob), 0); events], told).unwrap();
+        let (taken, _) = journal.queue.take(Duration::ZERO);
+        let mut batch = Batch::default();
+        taken.each(|group, records| journal.add(group, records, &mut batch));
+        journal.commit(batch);
+    }
 
     #[test]
     fn the_disk_is_waited_for_only_where_somebody_waits() {
@@ -251,35 +288,28 @@ mod tests {
             (Durability::Batch, true, true),
             (Durability::Batch, false, true),
         ] {
-            let (folder, mut metrics, queue) = (tempfile::tempdir().unwrap(), Metrics::new(1), Arc::<Queue>::default());
-            let counts = metrics.add_outbox();
-            let bob = Identity::from_cookie(b"bob").unwrap();
-            let event = Record::new("s", &bob, Kind::alias(&bob), 0);
+            let folder = tempfile::tempdir().unwrap();
+            let mut journal = journal(folder.path(), durability, 1 << 20);
             let (told, mut heard) = oneshot::channel();
-            queue.push(&mut [event], waits.then_some(told)).unwrap();
-            queue.close();
-            let mut journal = Journal {
-                queue,
-                store: Arc::new(Store::open(folder.path(), Arc::clone(&counts)).unwrap()),
-                settings: OutboxSettings {
-                    place: OutboxPlace::Directory(folder.path().to_owned()),
-                    durability,
-                    max_bytes: 1 << 20,
-                    when_full: WhenFull::RefuseNew,
-                    timeout: SOON,
-                    parallel: 1,
-                    authorities: None,
-                },
-                counts,
-                grown: Arc::default(),
-                state: Open::default(),
-            };
-            let (taken, _) = journal.queue.take(IDLE);
-            let mut batch = Batch::default();
-            taken.each(|group, records| journal.add(group, records, &mut batch));
-            journal.commit(batch);
+            write(&mut journal, 1, waits.then_some(told));
             assert_eq!(heard.try_recv(), if waits { Ok(Ok(())) } else { Err(oneshot::error::TryRecvError::Closed) });
             assert_eq!(journal.state.unsynced.is_some(), is_left, "{durability:?}, {waits}");
+        }
+    }
+
+    #[test]
+    fn nothing_gives_way_to_what_never_has_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = journal(folder.path(), Durability::Batch, 1 << 20);
+        write(&mut journal, 1, None);
+        let record = journal.store.bytes() - HEADER.len() as u64;
+        for (free, expected) in [(0, Err(Refused::TooLarge)), (HEADER.len() as u64, Ok(()))] {
+            journal.settings.max_bytes = 4 * record + free;
+            let (told, mut heard) = oneshot::channel();
+            write(&mut journal, 4, Some(told));
+            assert_eq!(heard.try_recv(), Ok(expected));
+            let (waiting, ..) = journal.counts.state();
+            assert_eq!(waiting, if expected.is_ok() { 4 } else { 1 });
         }
     }
 }

@@ -83,7 +83,8 @@ pub enum Refused {
     NoRoom,
     /// More have come at once than the disk can take; at most 10,000 wait.
     Busy,
-    /// No request can tell one of them: its texts are some 8 KB long.
+    /// No request can tell one of them: its texts are some 8 KB long. Or all together are larger than the outbox may
+    /// ever be.
     TooLarge,
     /// The program stops.
     Stopping,
@@ -267,7 +268,7 @@ impl fmt::Display for Refused {
             Self::Full => "the outbox is full",
             Self::NoRoom => "the outbox's disk or store has no room, or fails",
             Self::Busy => "more events have come at once than the outbox can take",
-            Self::TooLarge => "an event is too large to be told in one request",
+            Self::TooLarge => "an event is too large to be told in one request, or all together for `outbox.max_bytes`",
             Self::Stopping => "the program stops",
         })
     }

@@ -125,6 +125,18 @@ fn what_programs_tell_arrives() {
 }
 
 #[test]
+fn who_is_slow_with_a_body_hears_so() {
+    let site = Site::start();
+    let head = format!(
+        "POST /v1/record HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+    );
+    let reply = Client::connect(site.admin).send(head.as_bytes()).reply().unwrap();
+    assert_eq!(reply.status, 408);
+    assert!(reply.body.contains("too_slow"), "{reply:?}");
+}
+
+#[test]
 fn what_is_wrong_is_said_with_a_code() {
     let site = Site::start();
     let bob = json!({ "person": "bob@bob.com", "alias": "77" }).to_string();

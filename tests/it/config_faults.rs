@@ -108,8 +108,19 @@ fn a_secret_in_place_of_its_file_is_not_shown() {
             "{ key_env: HOME, endpoint: 'https://hunter2@trk.example' }",
             "{ key_env: HOME, endpoint: 'https://trk.example/?_k=hunter2', separate: x }",
             "\n      key_env: HOME\n      endpoint:\n        https://hunter2@trk.example",
+            "{ key: hunter2 }",
+            "{ endpoint: 'https://trk.example', key: hunter2 }",
         ]
         .map(pair),
+    );
+    texts.extend(
+        [
+            "pairs:\n  - origin: a.example\n\tkissmetrics: { key: hunter2 }\n",
+            "replay_password:\n\tfile: hunter2\n",
+            "replay_password:\n  file: hunter2\n  file: hunter2\n",
+            "outbox:\n  directory: .\n  password hunter2\n",
+        ]
+        .map(str::to_owned),
     );
     for text in texts {
         let faults = crosslink::config::parse(&text).unwrap_err();

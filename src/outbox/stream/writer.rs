@@ -57,7 +57,8 @@ impl Writer {
             }
             let mut batch = Batch::default();
             taken.each(|group, records| {
-                match parted(records, &self.sites.load()) {
+                let fits = records.len() as u64 <= self.settings.max_bytes;
+                match parted(records, &self.sites.load()).filter(|_| fits) {
                     Some(records) => {
                         batch.events += records.len();
                         batch.groups.push((group, records));
