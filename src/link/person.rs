@@ -27,14 +27,16 @@ fn says_other_end(user_agent: &[u8]) -> bool {
         part.is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
     };
     let is_telephone = |bot: usize| bot.checked_sub(2).is_some_and(|at| stands(TELEPHONE, at));
-    let table = &*LETTERS;
-    let of = |byte: &u8| table.get(usize::from(byte.to_ascii_lowercase())).copied().unwrap_or_default();
-    let letters = user_agent.iter().map(of);
-    let mut at_second = letters.clone().skip(1).map(|[_, second]| second);
-    letters.enumerate().any(|(at, [first, _])| {
-        let begun = first & at_second.next().unwrap_or(0);
-        begun != 0 && OTHER_ENDS.iter().any(|word| stands(word, at)) && !is_telephone(at)
-    })
+    let (table, mut begun) = (&*LETTERS, 0);
+    for (at, byte) in user_agent.iter().enumerate() {
+        let [first, second] = table.get(usize::from(*byte)).copied().unwrap_or_default();
+        let goes_on = begun & second != 0;
+        begun = first;
+        if goes_on && OTHER_ENDS.iter().any(|word| stands(word, at - 1)) && !is_telephone(at - 1) {
+            return true;
+        }
+    }
+    false
 }
 
 /// What only others than browsers call themselves.
@@ -45,7 +47,11 @@ const OTHER_ENDS: [&str; 11] =
 static LETTERS: LazyLock<[[u16; 2]; 256]> = LazyLock::new(|| {
     std::array::from_fn(|byte| {
         [0, 1].map(|at| {
-            let is_there = |word: &str| word.as_bytes().get(at).is_some_and(|letter| usize::from(*letter) == byte);
+            let is_there = |word: &str| {
+                word.as_bytes().get(at).is_some_and(|letter| {
+                    [letter, &letter.to_ascii_uppercase()].map(|l| usize::from(*l)).contains(&byte)
+                })
+            };
             OTHER_ENDS.iter().rev().fold(0, |bits, word| bits << 1 | u16::from(is_there(word)))
         })
     })
